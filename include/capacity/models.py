@@ -1,0 +1,225 @@
+"""The words of the domain as types: SLO, fleet seconds, steps, probes, answer. All frozen; rates in transactions per second."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from include.capacity.histogram import Histogram
+from include.capacity.protocol import GeneratorHealth, Outcome
+
+ALL_LABELS = "all"
+
+Metric = Literal["latency_p50_ms", "latency_p90_ms", "latency_p95_ms", "latency_p99_ms", "error_ratio"]
+QUANTILES: Mapping[str, float] = {
+    "latency_p50_ms": 0.50,
+    "latency_p90_ms": 0.90,
+    "latency_p95_ms": 0.95,
+    "latency_p99_ms": 0.99,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SloCondition:
+    """One promise: `metric` of `label` stays at or below `limit` over the window.
+
+    Attributes:
+        limit: milliseconds for latencies, a ratio (0..1) for errors.
+        label: transaction label, or `all`.
+        window_s: None judges the whole measured part of a probe at once; else each consecutive window of this length.
+        may_fail_ratio: share of the windows that may miss the limit (0 without a window).
+    """
+
+    metric: Metric
+    limit: float
+    label: str = ALL_LABELS
+    window_s: float | None = None
+    may_fail_ratio: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Slo:
+    conditions: tuple[SloCondition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ShardSecond:
+    """One shard's own state as last reported for a second."""
+
+    shard: int
+    incarnation: str
+    rate_per_s: float
+    generator: GeneratorHealth
+    threads: int
+    threads_idle: int
+
+
+@dataclass(frozen=True, slots=True)
+class FleetSecond:
+    """One second of the whole fleet, merged over its shards.
+
+    Attributes:
+        second: epoch second.
+        offered: arrivals that the dispatchers dispatched in it.
+        completed: transactions that ended in it, whatever their outcome.
+        rows: (label, outcome) -> latency of the transactions whose intended start lies in it.
+        lag: schedule lag of the arrivals of this second.
+        in_flight: arrivals dispatched but not completed at its end (waiting for a thread included).
+        shards: one entry per shard that reported for it.
+        missing: numbers of the shards that did not.
+        restarted: numbers of the shards whose incarnation changed in it.
+        rejected: result lines that could not be read.
+        guard: the reason of a shard's guard that stopped the load; empty if none.
+    """
+
+    second: int
+    offered: int
+    completed: int
+    rows: Mapping[tuple[str, Outcome], Histogram]
+    lag: Histogram
+    in_flight: int
+    shards: tuple[ShardSecond, ...]
+    missing: tuple[int, ...] = ()
+    restarted: tuple[int, ...] = ()
+    rejected: int = 0
+    guard: str = ""
+
+
+StepKind = Literal["smoke", "warm", "ramp", "probe", "soak", "rest"]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What to do next: hold a rate for a time. The first `discard_s` seconds are recorded but not judged."""
+
+    kind: StepKind
+    rate_tps: float
+    hold_s: float
+    discard_s: float
+    why: str
+
+
+ValidityStatus = Literal["valid", "invalid", "inconclusive"]
+
+
+@dataclass(frozen=True, slots=True)
+class Validity:
+    """Whether a probe (or run) says anything about the service; reasons are sentences with evidence and cure."""
+
+    status: ValidityStatus
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ConditionResult:
+    """How one SLO condition came out; `value` is the worst window's (None when there was nothing to judge)."""
+
+    condition: SloCondition
+    value: float | None
+    met: bool
+    windows: int = 1
+    windows_missed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeResult:
+    """One step, executed and judged once.
+
+    Attributes:
+        stage, number: which task ran it, and its place in that task (0, 1, …).
+        started_at, ended_at: epoch seconds (wall clock of the conductor).
+        measured_s: seconds that were judged (after the discarded start).
+        offered_tps: dispatched arrivals x transactions per arrival over the measured seconds.
+        achieved_tps: completed transactions per second over the measured seconds.
+        latency_ms: `p50`, `p90`, `p95`, `p99`, `max` -> ms over the measured seconds (empty if nothing completed).
+        errors: outcome -> count, `ok` included.
+        lag_p99_ms: schedule lag of the load generator.
+        in_flight_start, in_flight_end: arrivals in flight at the start and end of the measured part.
+        sustainable: None unless validity is `valid`.
+        misses: why it is not sustainable, as sentences.
+        stop: what ended it: `hold complete` or the reason of an abort.
+        environment: instances in service etc. as observed, by the caller.
+    """
+
+    stage: str
+    number: int
+    step: Step
+    started_at: float
+    ended_at: float
+    measured_s: int
+    offered_tps: float
+    achieved_tps: float
+    transactions_per_arrival: float
+    latency_ms: Mapping[str, float]
+    error_ratio: float
+    errors: Mapping[str, int]
+    conditions: tuple[ConditionResult, ...]
+    lag_p99_ms: float | None
+    in_flight_start: int
+    in_flight_end: int
+    validity: Validity
+    sustainable: bool | None
+    misses: tuple[str, ...]
+    stop: str
+    environment: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The search's answer.
+
+    Attributes:
+        tps: the maximum sustainable TPS, None when nothing is known.
+        low, high: 90 % interval in TPS; None where unbounded or unknown.
+        verified: whether a soak at `tps` passed.
+        bound: `exact`, `at_least` (never broke up to the upper bound or the budget), `at_most` (even the lowest rate failed), `unknown`.
+        validity: of the run as a whole.
+        why: the story in a few sentences.
+    """
+
+    tps: float | None
+    low: float | None
+    high: float | None
+    verified: bool
+    bound: Literal["exact", "at_least", "at_most", "unknown"]
+    validity: Validity
+    why: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The search is over."""
+
+    answer: Answer
+
+
+@dataclass(frozen=True, slots=True)
+class SearchSettings:
+    """Bounds and windows of a search; all from the profile. `resolution` is the wanted hi/lo - 1 of the bracket."""
+
+    lower_tps: float
+    upper_tps: float
+    resolution: float
+    ramp_factor: float
+    ramp_step_s: float
+    probe_s: float
+    probe_discard_s: float
+    soak_s: float
+    soak_discard_s: float
+    rest_s: float
+    max_load_s: float
+    max_invalid_repeats: int
+    prior_tps: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ValidityLimits:
+    """Beyond any of these a probe is invalid: it measured the load generator, not the service."""
+
+    max_lag_p99_ms: float
+    max_generator_cpu_cores: float
+    max_gc_ratio: float
+    min_idle_threads: int
+    max_rejected_ratio: float
+    max_offered_deviation: float  # relative gap between commanded and dispatched rate, beyond Poisson noise (4 sigma)

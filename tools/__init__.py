@@ -1,0 +1,1 @@
+"""Programs for the people who work on Headroom: set-up, checks and the local demonstration. No DAG imports them."""

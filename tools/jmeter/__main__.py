@@ -52,7 +52,9 @@ def _parser() -> argparse.ArgumentParser:
 
     for command in (install, lock):
         command.add_argument(
-            "--repository", metavar="URL", help=f"the Maven repository or mirror (default: ${REPOSITORY_VARIABLE}, else Maven Central)"
+            "--repository",
+            metavar="URL",
+            help=f"the Maven repository or mirror (default: ${REPOSITORY_VARIABLE}, else Maven Central)",
         )
     for command in (install, verify, lock):
         command.add_argument("--lock", type=Path, default=LOCK_PATH, help="the lock file (default: %(default)s)")
@@ -73,7 +75,9 @@ def _install(options: argparse.Namespace) -> None:
     if options.java:
         check_runs(home, options.java, lock.version)
     seconds = time.monotonic() - started
-    _say(options, f"JMeter {lock.version} is at {home}: {len(lock.jars)} jars, {downloaded} downloaded, {seconds:.1f} s.")
+    _say(
+        options, f"JMeter {lock.version} is at {home}: {len(lock.jars)} jars, {downloaded} downloaded, {seconds:.1f} s."
+    )
 
 
 def _verify(options: argparse.Namespace) -> None:

@@ -59,7 +59,9 @@ def _is_cached(jar: LockedJar, cache: Path) -> bool:
     return False
 
 
-def _fetch_missing(missing: list[LockedJar], lock: JMeterLock, cache: Path, source: JarSource, progress: Progress) -> None:
+def _fetch_missing(
+    missing: list[LockedJar], lock: JMeterLock, cache: Path, source: JarSource, progress: Progress
+) -> None:
     incoming = Path(tempfile.mkdtemp(prefix=_INCOMING_PREFIX, dir=cache))
     executor = ThreadPoolExecutor(max_workers=WORKERS, thread_name_prefix="jar")
     try:

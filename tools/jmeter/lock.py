@@ -139,7 +139,9 @@ def _checked_lock(jars: list[LockedJar], source: Path) -> JMeterLock:
     versions = {jar.artifact: jar.version for jar in jars if jar.path.startswith(f"{_JMETER_GROUP}/")}
     for artifact in ("ApacheJMeter", "ApacheJMeter_config", "ApacheJMeter_core"):
         if artifact not in versions:
-            raise ToolError(f"{source} names no {artifact} jar, so no JMeter home can be made of it: run `{REGENERATE}`.")
+            raise ToolError(
+                f"{source} names no {artifact} jar, so no JMeter home can be made of it: run `{REGENERATE}`."
+            )
     modules = {artifact: version for artifact, version in versions.items() if artifact.startswith("ApacheJMeter")}
     if len(set(modules.values())) > 1:
         raise ToolError(f"{source} mixes JMeter's versions {sorted(set(modules.values()))}: run `{REGENERATE}`.")

@@ -34,7 +34,9 @@ class MavenRepository:
 
     def __init__(self, url: str | None, *, sleep: Callable[[float], None] = time.sleep) -> None:
         if url and not url.startswith(("http://", "https://")):
-            raise ToolError(f"{url!r} is not the address of a Maven repository: it must begin with http:// or https://.")
+            raise ToolError(
+                f"{url!r} is not the address of a Maven repository: it must begin with http:// or https://."
+            )
         self._url = url.rstrip("/") if url else None
         self._sleep = sleep
         # jgo warns of a wrong sha1 in its own words; the sha256 of the lock decides here.
@@ -47,7 +49,9 @@ class MavenRepository:
                 return self._fetch_once(jar, folder)
             except ConnectionError:
                 if attempt == ATTEMPTS:
-                    raise ToolError(f"No connection to the Maven repository{self._name()} for {jar.file_name}: {_CURE}") from None
+                    raise ToolError(
+                        f"No connection to the Maven repository{self._name()} for {jar.file_name}: {_CURE}"
+                    ) from None
                 self._sleep(attempt * 0.5)
         raise AssertionError("unreachable: the last attempt returns or raises")
 

@@ -1,8 +1,10 @@
-"""One instance of the shop as a process: `python -m sandbox.app --plant FILE --host 127.31.0.5 --port 8080 --instance i-0a1`.
+"""One instance of the shop as a process.
 
-It boots (sleeps) first and listens then, serves HTTP/1.1, finishes what is in flight on SIGTERM, and dies with its parent
-process. When a request is answered is decided on the virtual clock of sandbox.slot_queue as soon as it has arrived; only
-the delivery depends on how busy this machine is.
+    python -m sandbox.app --plant FILE --host 127.31.0.5 --port 8080 --instance i-0abc
+
+It boots (sleeps) first and listens then, serves HTTP/1.1, finishes what is in flight on SIGTERM, and dies with its
+parent process. When a request is answered is decided on the virtual clock of sandbox.slot_queue as soon as it has
+arrived; only the delivery depends on how busy this machine is.
 """
 
 from __future__ import annotations

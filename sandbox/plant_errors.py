@@ -18,7 +18,7 @@ class PlantFileError(Exception):
     """A plant file (or an SLO given by hand) that cannot be used. Whoever wrote it must act; a repeat does not help."""
 
     def __init__(self, source: str, problems: Sequence[tuple[str, str]]) -> None:
-        """`source` is the file's name; each problem is a dotted key ("" for the whole file) and a sentence with the cure."""
+        """`source` names the file; a problem is a dotted key ("" for the whole file) and a sentence with the cure."""
         self.source = source
         self.problems = tuple(problems)
         super().__init__(
@@ -104,7 +104,7 @@ def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:
     """The models that an annotation such as `tuple[A | B, ...]` or `A | None` holds."""
-    if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
+    if isinstance(annotation, type):
         return [annotation] if issubclass(annotation, BaseModel) else []
     if typing.get_origin(annotation) in {Union, types.UnionType, tuple, typing.Annotated}:
         return [model for argument in typing.get_args(annotation) for model in _models_in(argument)]

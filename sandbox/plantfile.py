@@ -1,7 +1,8 @@
 """The plant file: a YAML description of the service that the sandbox runs and of the SLO that it is measured against.
 
-`load_plant` is the way in. Every number that has a unit is written with it ("40 ms", "1 %", "200 tps") and is held here in
-the base unit that the attribute's name ends with (`_s`, `_bytes`, `_tps`, `_ratio`). docs/plant-file.md explains each key.
+`load_plant` is the way in. Every number that has a unit is written with it ("40 ms", "1 %", "200 tps") and is held here
+in the base unit that the attribute's name ends with (`_s`, `_bytes`, `_tps`, `_ratio`). docs/plant-file.md explains
+each key.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class Instances(PlantModel):
     def _sizes_are_ordered(self) -> Instances:
         if not self.min <= self.desired <= self.max:
             raise ValueError(
-                f"min {self.min}, desired {self.desired} and max {self.max} are not in order; choose min <= desired <= max"
+                f"min {self.min}, desired {self.desired}, max {self.max} are not in order; choose min <= desired <= max"
             )
         return self
 
@@ -177,7 +178,7 @@ class TargetTracking(PlantModel):
 
 
 class Step(PlantModel):
-    """One step: while the metric is at least `from` and below `to` beyond the threshold, change the size by `change`."""
+    """One step: while the metric is `from` to `to` beyond the threshold, the size changes by `change`."""
 
     from_distance: Annotated[Number, Field(alias="from", ge=0, examples=["0"])]
     to_distance: Annotated[Number | None, Field(alias="to", gt=0, examples=["20"])] = None
@@ -300,7 +301,7 @@ def load_plant(path: str | Path) -> Plant:
     except (OSError, UnicodeDecodeError) as error:
         raise PlantFileError(source, [("", f"the file cannot be read: {error}")]) from error
     try:
-        data = yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader that also refuses double keys
+        data = yaml.load(text, Loader=_StrictLoader)  # a SafeLoader, only stricter
     except yaml.MarkedYAMLError as error:
         where = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
         raise PlantFileError(source, [("", f"{where}{error.problem or 'this is not YAML'}")]) from error

@@ -1,4 +1,4 @@
-"""The shop that one instance runs: its endpoints, what it answers, its worker slots and its counters. No sockets here."""
+"""The shop that one instance runs: endpoints, answers, worker slots and counters. No sockets here."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class _Route:
 
 
 class Shop:
-    """One instance of the shop. `clock` gives seconds and never goes back; `seed` makes the service times repeatable."""
+    """One instance of the shop. `clock` gives seconds and never goes back; `seed` fixes the service times."""
 
     def __init__(self, plant: Plant, instance: str, clock: Callable[[], float], seed: int | str) -> None:
         self.instance = instance
@@ -80,7 +80,7 @@ class Shop:
         return self._in_flight
 
     def handle(self, method: str, path: str, query: str, body: bytes) -> Reply:
-        """Decide about one request that has arrived now. For an admitted one, call `answered` when the reply was sent."""
+        """Decide about a request that has arrived now. If it was admitted (`due` is set), call `answered` when sent."""
         route = self._routes.get(path)
         if route is None:
             return self._handle_own_path(method, path)

@@ -1,8 +1,8 @@
 """A first-come first-served queue in front of a fixed number of worker slots, computed on a virtual clock.
 
-Start and end of each request are known the moment it is admitted, so neither timers nor the load of this machine bend the
-capacity: `slots` slots do exactly `slots` seconds of work per second. No clock is read here; callers say what time it is,
-in seconds on any clock that never goes back.
+Start and end of each request are known the moment it is admitted, so neither timers nor the load of this machine bend
+the capacity: `slots` slots do exactly `slots` seconds of work per second. No clock is read here; callers say what time
+it is, in seconds on any clock that never goes back.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class SlotQueue:
     def busy_s(self, now: float) -> float:
         """Slot-seconds of work done up to `now`.
 
-        A slot that is free at a later time is busy without a gap until then, since a start in the future is always the end
-        of the request before it. So what lies ahead is the sum of (free_at - now), and the rest is done.
+        A slot that is free at a later time is busy without a gap until then, since a start in the future is always the
+        end of the request before it. So what lies ahead is the sum of (free_at - now), and the rest is done.
         """
         return self.admitted_s - sum(free_at - now for free_at in self._free_at if free_at > now)

@@ -30,8 +30,8 @@ def sha256_of(path: Path) -> str:
 def fetch_jars(lock: JMeterLock, cache: Path, source: JarSource, progress: Progress = lambda done, total: None) -> int:
     """Make every jar of the lock lie verified at `cache / jar.path`; return how many were downloaded.
 
-    A cached jar of the right sha256 is kept, any other is removed and fetched. A jar is downloaded to a folder of its own
-    and moved to its place after the check, so that a killed call leaves only whole jars. `progress` gets (done, total).
+    A cached jar of the right sha256 is kept, any other is removed and fetched. A jar is downloaded to a folder of its
+    own and moved to its place after the check: a killed call leaves only whole jars. `progress` gets (done, total).
     Raises ToolError for a wrong sha256, a missing jar, no network or a full disk; the jars fetched before it stay.
     """
     try:
@@ -91,6 +91,6 @@ def _fetch_one(jar: LockedJar, lock: JMeterLock, cache: Path, incoming: Path, so
             return
         downloaded.unlink()
     raise ToolError(
-        f"{jar.file_name} has the sha256 {actual}, but {lock.source} says {jar.sha256}: the jar at the repository or the "
-        f"lock was changed; trust neither until you know which, restore the lock with git or run `{REGENERATE}`."
+        f"{jar.file_name} has the sha256 {actual}, but {lock.source} says {jar.sha256}: the jar at the repository or "
+        f"the lock was changed; trust neither until you know which, restore the lock with git or run `{REGENERATE}`."
     )

@@ -47,7 +47,7 @@ class LockedJar:
 
 @dataclass(frozen=True, slots=True)
 class JMeterLock:
-    """The whole lock: the jars sorted by path, JMeter's version, and the digest that names this set of jars."""
+    """The whole lock: the jars sorted by file name, JMeter's version, and the digest that names this set of jars."""
 
     jars: tuple[LockedJar, ...]
     version: str
@@ -102,8 +102,8 @@ def parse_lock(text: str, source: Path) -> JMeterLock:
 
 
 def render_lock(jars: Iterable[LockedJar]) -> str:
-    """Return the text of a lock file: sorted by path, so that the same jars give the same bytes."""
-    return "".join(f"{jar.path} {jar.sha256}\n" for jar in sorted(jars, key=lambda jar: jar.path))
+    """Return the text of a lock file: sorted by file name, so that the same jars give the same bytes."""
+    return "".join(f"{jar.path} {jar.sha256}\n" for jar in sorted(jars, key=lambda jar: jar.file_name))
 
 
 def _parse_line(line: str, place: str) -> LockedJar:
@@ -146,4 +146,4 @@ def _checked_lock(jars: list[LockedJar], source: Path) -> JMeterLock:
     if len(set(modules.values())) > 1:
         raise ToolError(f"{source} mixes JMeter's versions {sorted(set(modules.values()))}: run `{REGENERATE}`.")
     digest = hashlib.sha256(render_lock(jars).encode()).hexdigest()
-    return JMeterLock(tuple(sorted(jars, key=lambda jar: jar.path)), versions["ApacheJMeter"], digest, source)
+    return JMeterLock(tuple(sorted(jars, key=lambda jar: jar.file_name)), versions["ApacheJMeter"], digest, source)

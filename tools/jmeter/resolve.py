@@ -44,8 +44,8 @@ MODULES = (
 def write_lock(version: str, lock_path: Path, cache: Path | None, repository: str | None) -> int:
     """Resolve all modules of one JMeter version, download every jar, and write the lock; return the number of jars.
 
-    The downloads stay in `cache`, or are thrown away without one. Raises ToolError if the repository cannot be reached or
-    lacks a module; the old lock is then untouched.
+    The downloads stay in `cache`, or are thrown away without one. Raises ToolError if the repository cannot be reached
+    or lacks a module; the old lock is then untouched.
     """
     logging.getLogger("jgo").setLevel(logging.ERROR)
     with contextlib.ExitStack() as stack:
@@ -73,8 +73,8 @@ def _resolve(version: str, folder: Path, repository: str | None) -> list[LockedJ
             return sorted(set(executor.map(_lock_jar, wanted)), key=lambda jar: jar.path)
     except requests.RequestException as error:
         raise ToolError(
-            f"No connection to the Maven repository ({type(error).__name__}): check the network and the proxy settings, or "
-            f"name a mirror in {REPOSITORY_VARIABLE}; the lock is unchanged."
+            f"No connection to the Maven repository ({type(error).__name__}): check the network and the proxy "
+            f"settings, or name a mirror in {REPOSITORY_VARIABLE}; the lock is unchanged."
         ) from None
     except OSError as error:
         if is_disk_full(error):
@@ -84,8 +84,10 @@ def _resolve(version: str, folder: Path, repository: str | None) -> list[LockedJ
         raise ToolError(f"JMeter {version} cannot be resolved: {error}; the lock is unchanged.") from None
 
 
+# The "!" keeps jgo to the versions that the modules' own POMs name, as Maven does; without it the dependency management
+# of all modules is merged, which gives other versions.
 def _wanted(context: MavenContext, version: str) -> list[Dependency]:
-    return [context.create_dependency(f"{GROUP}:{module}:{version}") for module in MODULES]
+    return [context.create_dependency(f"{GROUP}:{module}:{version}!") for module in MODULES]
 
 
 def _is_needed_to_run(dependency: Dependency) -> bool:

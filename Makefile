@@ -1,0 +1,77 @@
+# Everything that a person types. `make` alone explains the targets.
+# Each target that needs the toolchain sets it up first; where nothing is to do, that costs a fraction of a second.
+
+PYTHON ?= python3
+# The demonstration: another plant file, and KEEP=0 to stop everything at its end.
+PLANT ?=
+KEEP ?= 1
+
+VENV_PYTHON := $(CURDIR)/.venv/bin/python
+export PYTHONPATH := $(CURDIR)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up down status logs test test-unit test-components test-dags test-system lint format lock \
+	jmeter-lock docs clean clean-all
+
+help: ## Explain every target
+	@awk 'BEGIN { FS = ":.*## "; printf "%-16s %s\n%-16s %s\n", "target", "what it does", "------", "------------" } \
+	  /^[a-z-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@printf '\nvariables: PYTHON (the Python to start with), PLANT (demo: path of a plant file), KEEP (demo: 0 stops all at the\n'
+	@printf 'end), HEADROOM_MAVEN_REPOSITORY (a mirror for the jars of JMeter; pip and uv have their own settings)\n'
+
+setup: ## Set up Python packages, Java, JMeter and HAProxy; what is done is not done again
+	@$(PYTHON) tools/bootstrap.py
+
+demo: setup ## Run the whole weekly run against the sandbox and show the answer (PLANT=file, KEEP=0)
+	@PLANT='$(PLANT)' KEEP='$(KEEP)' $(VENV_PYTHON) -m tools.demo
+
+up: setup ## Start the sandbox and Airflow; prints the address and the login
+	@$(VENV_PYTHON) -m tools.stack up
+
+down: setup ## Stop what `up` and `demo` started
+	@$(VENV_PYTHON) -m tools.stack down
+
+status: setup ## Say what runs, and where
+	@$(VENV_PYTHON) -m tools.stack status
+
+logs: setup ## Show the newest lines of every log
+	@$(VENV_PYTHON) -m tools.stack logs
+
+test: ## Set up, lint, and run every test; ends with the wall time of each part
+	@$(PYTHON) tools/check.py setup lint unit components dags system
+
+test-unit: setup ## Run the unit tests: no process, no network
+	@$(PYTHON) tools/check.py unit
+
+test-components: setup ## Run the tests of single components: processes on loopback
+	@$(PYTHON) tools/check.py components
+
+test-dags: setup ## Run the tests of the DAGs' structure
+	@$(PYTHON) tools/check.py dags
+
+test-system: setup ## Run the tests of the whole: the sandbox, Airflow and JMeter together
+	@$(PYTHON) tools/check.py system
+
+lint: setup ## Check style and types: ruff and mypy
+	@$(PYTHON) tools/check.py lint
+
+format: setup ## Format the code with ruff
+	@$(VENV_PYTHON) -m ruff check --fix-only --quiet .
+	@$(VENV_PYTHON) -m ruff format .
+
+lock: setup ## Compile requirements.in into requirements.txt (UPGRADE=1 takes the newest versions)
+	@.venv/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --quiet \
+	  $(if $(UPGRADE),--upgrade) requirements.in -o requirements.txt
+
+jmeter-lock: setup ## Resolve the jars of JMeter anew and write tools/jmeter/jmeter.lock (VERSION=5.6.3)
+	@$(VENV_PYTHON) -m tools.jmeter lock $(if $(VERSION),--version $(VERSION))
+
+docs: setup ## Write the generated pages of docs/
+	@$(VENV_PYTHON) -m tools.docs
+
+clean: ## Remove what the commands wrote; the toolchain stays
+	@if [ -d build ]; then find build -mindepth 1 -maxdepth 1 ! -name toolchain -exec rm -rf {} +; fi
+	@find . -path ./.venv -prune -o -path ./build -prune -o -name __pycache__ -type d -print0 | xargs -0 rm -rf
+
+clean-all: clean ## Remove the toolchain and the virtual environment, too
+	@rm -rf build .venv

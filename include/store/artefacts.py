@@ -119,6 +119,15 @@ class ArtefactStore:
         except OSError as error:
             raise StoreError(f"{self.url}/{path} cannot be created: {error}.") from error
 
+    def delete(self, path: str) -> None:
+        """Removes an object; one that is already gone is no error."""
+        try:
+            self._fs.rm_file(self._path(path))
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise StoreError(f"{self.url}/{path} cannot be deleted: {error}.") from error
+
     def exists(self, path: str) -> bool:
         try:
             return bool(self._fs.exists(self._path(path)))

@@ -1,0 +1,258 @@
+"""Steers the load fleet through a step: writes commands, reads what the shards publish, watches, judges.
+
+No Airflow in here: the store, the clock and what observes the environment are arguments. A command holds for its lease
+only; a conductor that dies leaves a fleet that falls to rate zero by itself.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from include.capacity.errors import InvalidData, NotReady, StoreError
+from include.capacity.fleet import FleetTotals, FleetView
+from include.capacity.histogram import Histogram
+from include.capacity.judgement import judge, watch
+from include.capacity.models import FleetSecond, ProbeResult, Slo, Step, ValidityLimits
+from include.capacity.protocol import COMMAND_PATH, Command, ShardReport, report_path, shard_folder
+from include.store.artefacts import ArtefactStore
+
+log = logging.getLogger(__name__)
+
+POLL_S = 0.2
+REPORT_GRACE_S = 2.2  # a report is published each second; this long after a second's end it must be here
+MISSING_AFTER_S = 5.0  # a shard silent for so long is missing
+PROGRESS_PATH = "progress.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Wall clock (shared with the shards) and a way to wait; replaced in tests."""
+
+    now: Callable[[], float] = time.time
+    sleep: Callable[[float], None] = time.sleep
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Who conducts: the name of the Airflow task and an epoch that grows with stages and tries (later ones win)."""
+
+    name: str
+    epoch: int
+
+
+class Conductor:
+    """Conducts `shards` shards that work in the run's folder `store`.
+
+    Args:
+        observe: returns the environment as seen now (such as healthy instances); stored with each probe.
+    """
+
+    def __init__(
+        self,
+        store: ArtefactStore,
+        stage: Stage,
+        *,
+        shards: int,
+        lease_s: float,
+        slo: Slo,
+        limits: ValidityLimits,
+        observe: Callable[[], Mapping[str, float]] = dict,
+        clock: Clock | None = None,
+    ) -> None:
+        self._store, self._stage, self._lease_s = store, stage, lease_s
+        self._slo, self._limits, self._observe = slo, limits, observe
+        self._clock = clock or Clock()
+        self._view = FleetView(shards)
+        self._next_report: dict[tuple[int, str], int] = {}
+        self._incarnations: dict[int, list[str]] = {shard: [] for shard in range(shards)}
+        self._listed_at = -math.inf
+        self._seq = 0
+        self._sent_at = -math.inf
+        self._rate_per_s = 0.0
+        self._told_at = -math.inf
+
+    # -- commands -----------------------------------------------------------------------------------------------------
+
+    def command(self, rate_per_s: float) -> None:
+        """Orders a rate (arrivals per second of the whole fleet) for one lease."""
+        self._seq += 1
+        now = self._clock.now()
+        order = Command(self._stage.epoch, self._seq, rate_per_s, self._lease_s, now, self._stage.name)
+        self._store.write(COMMAND_PATH, order.dumps())
+        self._rate_per_s, self._sent_at = rate_per_s, now
+
+    def _renew(self) -> None:
+        if self._clock.now() - self._sent_at >= self._lease_s / 3:
+            try:
+                self.command(self._rate_per_s)
+            except StoreError as error:  # the lease runs out by itself; the next poll tries again
+                log.warning("The command could not be renewed: %s", error)
+
+    # -- reports ------------------------------------------------------------------------------------------------------
+
+    def poll(self) -> None:
+        """Reads all new reports. An unreadable store or report is no report: the shard will count as missing."""
+        now = self._clock.now()
+        try:
+            if now - self._listed_at >= 1:
+                self._listed_at = now
+                for shard in self._incarnations:
+                    names = self._store.names(shard_folder(shard))
+                    self._incarnations[shard] = [name for name in names if name[:1].isdigit()]
+            for shard, incarnations in self._incarnations.items():
+                for incarnation in incarnations[-2:]:  # the newest, and the last words of the one before
+                    self._read_reports(shard, incarnation)
+        except StoreError as error:
+            log.warning("The reports could not be read: %s", error)
+
+    def _read_reports(self, shard: int, incarnation: str) -> None:
+        number = self._next_report.get((shard, incarnation), 0)
+        while (data := self._store.read_or_none(report_path(shard, incarnation, number))) is not None:
+            number += 1
+            self._next_report[shard, incarnation] = number
+            try:
+                self._view.add(ShardReport.loads(data))
+            except InvalidData as error:
+                log.warning("Report %s of shard %s is unreadable and left out: %s", number - 1, shard, error)
+
+    def totals(self) -> FleetTotals:
+        return self._view.totals()
+
+    def wait_ready(self, within_s: float) -> float:
+        """Waits until every shard is ready, at rate zero. Returns the seconds it took.
+
+        Raises NotReady, with what each missing shard said last, when time is up or a shard ended for good.
+        """
+        start = self._clock.now()
+        self.command(0)
+        while True:
+            self.poll()
+            states = {shard: self._state(shard) for shard in self._incarnations}
+            if all(state == "ready" for state in states.values()):
+                return self._clock.now() - start
+            refused = [state for state in states.values() if state.startswith("plan refused")]
+            late = self._clock.now() - start > within_s
+            if refused or late:
+                told = "; ".join(f"shard {shard}: {state}" for shard, state in states.items() if state != "ready")
+                raise NotReady(
+                    f"The load fleet is not ready{f' after {within_s:g} s' if late else ''}: {told}. "
+                    "Look at the logs of the load_fleet tasks; is there a free worker slot for each shard?"
+                )
+            self._renew()
+            self._clock.sleep(POLL_S)
+
+    def _state(self, shard: int) -> str:
+        report = self._view.latest(shard)
+        if report is None:
+            return "has not reported yet"
+        if report.final:
+            return report.end_reason or "ended"
+        age = self._clock.now() - report.published_at
+        if age > MISSING_AFTER_S:
+            return f"silent for {age:.0f} s"
+        return report.state
+
+    # -- steps --------------------------------------------------------------------------------------------------------
+
+    def warm(self, rate_per_s: float, *, at_least_s: float, at_most_s: float) -> float:
+        """Holds a low rate until the generators' schedule lag is flat (a cold JVM compiles for 20-30 s and would carry
+        the backlog of that time into the first probe). Returns the seconds it took."""
+        start = self._clock.now()
+        self.command(rate_per_s)
+        while (elapsed := self._clock.now() - start) < at_most_s:
+            self._clock.sleep(POLL_S)
+            self._renew()
+            self.poll()
+            covered = self._view.covered_until()
+            if covered is None or elapsed < at_least_s:
+                continue
+            recent = self._view.seconds(covered - 4, covered)
+            lag = Histogram.merged(second.lag for second in recent).quantile_ms(0.99)
+            if lag is not None and lag < self._limits.max_lag_p99_ms / 2 and not any(s.missing for s in recent):
+                return elapsed
+        return at_most_s
+
+    def run_step(
+        self, step: Step, number: int, *, transactions_per_arrival: float
+    ) -> tuple[ProbeResult, list[FleetSecond]]:
+        """Executes one step and judges it once; returns the result and the seconds it was judged on."""
+        now = self._clock.now
+        started = now()
+        self.command(step.rate_tps / transactions_per_arrival)
+        first = math.ceil(started + 0.15)  # the first whole second with the rate in force
+        end = first + math.ceil(step.hold_s)
+        stop = "hold complete"
+        while now() < end + REPORT_GRACE_S:
+            self._clock.sleep(POLL_S)
+            self._renew()
+            self.poll()
+            seconds = self._finished_seconds(first, end)
+            self._tell_progress(step, number, seconds, now() - started, transactions_per_arrival)
+            if len(seconds) >= end - first:
+                break
+            if seconds:
+                reason = watch(
+                    step, self._slo, self._limits, seconds, transactions_per_arrival=transactions_per_arrival
+                )
+                if reason is not None:
+                    stop = reason
+                    self.command(0)
+                    break
+        seconds = self._finished_seconds(first, end)
+        result = judge(
+            step,
+            self._slo,
+            self._limits,
+            seconds,
+            stage=self._stage.name,
+            number=number,
+            started_at=started,
+            ended_at=now(),
+            stop=stop,
+            transactions_per_arrival=transactions_per_arrival,
+            expected_shards=self._view.expected,
+            environment=self._observe(),
+        )
+        self._view.forget_before(first - 2)
+        return result, seconds
+
+    def _finished_seconds(self, first: int, end: int) -> list[FleetSecond]:
+        """Seconds that all shards cover, and those so old that a shard that does not is missing."""
+        covered = self._view.covered_until()
+        overdue = math.floor(self._clock.now() - MISSING_AFTER_S)
+        until = min(end, max(covered if covered is not None else first, overdue))
+        return self._view.seconds(first, until) if until > first else []
+
+    def _tell_progress(
+        self, step: Step, number: int, seconds: list[FleetSecond], elapsed_s: float, transactions_per_arrival: float
+    ) -> None:
+        if self._clock.now() - self._told_at < 1:
+            return
+        self._told_at = self._clock.now()
+        recent = seconds[-3:]
+        latency = Histogram.merged(histogram for second in recent for histogram in second.rows.values())
+        progress = {
+            "stage": self._stage.name,
+            "number": number,
+            "kind": step.kind,
+            "rate_tps": step.rate_tps,
+            "elapsed_s": round(elapsed_s, 1),
+            "hold_s": step.hold_s,
+            "offered_tps": _mean([second.offered * transactions_per_arrival for second in recent]),
+            "achieved_tps": _mean([second.completed for second in recent]),
+            "p95_ms": latency.quantile_ms(0.95),
+            "in_flight": recent[-1].in_flight if recent else None,
+            "note": step.why,
+        }
+        try:
+            self._store.write_json(PROGRESS_PATH, progress)
+        except StoreError as error:
+            log.warning("Progress could not be stored: %s", error)
+
+
+def _mean(values: list[float] | list[int]) -> float | None:
+    return sum(values) / len(values) if values else None

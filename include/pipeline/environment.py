@@ -1,0 +1,246 @@
+"""The environment under test: what it is like, how it is brought to the test size, and how it is restored.
+
+Journal first, then change: the journal names for each setting the value before and the value that this run will set. So
+restoring needs nothing but the journal, may be repeated, and sees what somebody else has changed meanwhile.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from headroom_airflow.hooks.autoscaling import AutoScalingHook
+from headroom_airflow.hooks.elbv2 import Elbv2Hook
+
+from include.capacity.errors import GuardRefused, HeadroomError, NotReady
+from include.capacity.profile import ServiceProfile
+from include.store.artefacts import ArtefactStore
+
+log = logging.getLogger(__name__)
+
+JOURNAL_PATH = "journal.json"
+RESTORED_PATH = "restored.json"
+SIZES = ("MinSize", "MaxSize", "DesiredCapacity")
+# Whatever could change the number of instances while a probe measures. Launch, Terminate and HealthCheck stay on: a dead
+# instance is still replaced.
+SUSPENDED = ("AlarmNotification", "AZRebalance", "InstanceRefresh", "ScheduledActions")
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """The AWS side of a service: its group, target group and load balancer."""
+
+    profile: ServiceProfile
+    groups: AutoScalingHook
+    balancers: Elbv2Hook
+
+    @classmethod
+    def of(cls, profile: ServiceProfile) -> Environment:
+        keys = {"aws_conn_id": profile.aws.connection, "region_name": profile.aws.region}
+        return cls(profile, AutoScalingHook(**keys), Elbv2Hook(**keys))
+
+    @property
+    def name(self) -> str:
+        """Identifies the environment among all runs."""
+        aws = self.profile.aws
+        return f"{aws.account}-{aws.region}-{aws.autoscaling_group}"
+
+    def group(self) -> dict[str, Any]:
+        return self.groups.group(self.profile.aws.autoscaling_group)
+
+    def target(self) -> tuple[str, str, int]:
+        """Scheme, host and port that the load is sent to: the load balancer's, unless the profile gives a URL."""
+        target = self.profile.target
+        if target.url is not None:
+            return split_url(target.url)
+        balancer = self.balancers.load_balancer(self.profile.aws.load_balancer)
+        port = self.balancers.listener_port(balancer["LoadBalancerArn"], target.scheme)
+        return target.scheme, str(balancer["DNSName"]), port
+
+    def health(self) -> dict[str, str]:
+        return self.balancers.target_health(self.balancers.target_group_arn(self.profile.aws.target_group))
+
+    def observe(self) -> dict[str, float]:
+        """What a probe records about the environment."""
+        group = self.group()
+        in_service = [entry for entry in group["Instances"] if entry["LifecycleState"] == "InService"]
+        return {
+            "desired": float(group["DesiredCapacity"]),
+            "in_service": float(len(in_service)),
+            "healthy": float(sum(state == "healthy" for state in self.health().values())),
+        }
+
+    def facts(self) -> dict[str, Any]:
+        """What the result says about the environment."""
+        group = self.group()
+        aws = self.profile.aws
+        return {
+            "account": aws.account,
+            "region": aws.region,
+            "autoscaling_group": aws.autoscaling_group,
+            "load_balancer": aws.load_balancer,
+            "target_group": aws.target_group,
+            "instance_types": sorted({entry.get("InstanceType", "unknown") for entry in group["Instances"]}),
+            "sizes": {name: group[name] for name in SIZES},
+        }
+
+    def wait_for_size(self, size: int, within_s: float, sleep: Callable[[float], None] = time.sleep) -> float:
+        """Waits until exactly `size` instances are InService and healthy in the target group; returns the seconds it took.
+
+        Raises NotReady with the last state of each instance when time is up.
+        """
+        start = time.monotonic()
+        told = ""
+        while True:
+            group, health = self.group(), self.health()
+            states = {
+                entry["InstanceId"]: f"{entry['LifecycleState']}/{health.get(entry['InstanceId'], 'not registered')}"
+                for entry in group["Instances"]
+            }
+            ready = sum(state == "InService/healthy" for state in states.values())
+            still_there = len(states) + sum(target not in states and state != "unused" for target, state in health.items())
+            elapsed = time.monotonic() - start
+            if ready == size and still_there == size:
+                return elapsed
+            line = f"{ready} of {size} instances ready ({', '.join(f'{key} {state}' for key, state in sorted(states.items()))})"
+            if line != told:
+                log.info(line)
+                told = line
+            if elapsed > within_s:
+                raise NotReady(
+                    f"{self.profile.aws.autoscaling_group} did not reach {size} ready instances within {within_s:g} s: {line}. "
+                    "Look at the group's scaling activities and the target group's health check; "
+                    "prescale.ready_within of the service profile sets the time."
+                )
+            sleep(0.5)
+
+
+def split_url(url: str) -> tuple[str, str, int]:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise HeadroomError(f"target.url {url!r} is not an http(s) URL.")
+    return parts.scheme, parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
+
+
+# -- journal ----------------------------------------------------------------------------------------------------------
+
+
+def lock_path(environment: Environment) -> str:
+    return f"environments/{environment.name}.json"
+
+
+def open_journal(environment: Environment, root: ArtefactStore, folder: ArtefactStore, run: Mapping[str, str]) -> dict[str, Any]:
+    """Writes the undo record and takes the environment for this run, both before any change.
+
+    A journal that was not restored yet (the task is repeated) stays as it is: it knows the state before the first change.
+    A journal without the lock is harmless, because nothing is changed before this returns; hence this order.
+
+    Raises GuardRefused when another run holds the environment.
+    """
+    known = folder.read_or_none(JOURNAL_PATH)
+    if known is not None and not folder.exists(RESTORED_PATH):
+        journal = dict(json.loads(known))
+    else:
+        journal = _undo_record(environment, run)
+        folder.write_json(JOURNAL_PATH, journal)
+        folder.delete(RESTORED_PATH)
+    claim = json.dumps(dict(run), sort_keys=True).encode()
+    if not root.create(lock_path(environment), claim, durable=True) and root.read(lock_path(environment)) != claim:
+        raise GuardRefused(held_message(environment, root))
+    return journal
+
+
+def _undo_record(environment: Environment, run: Mapping[str, str]) -> dict[str, Any]:
+    group = environment.group()
+    size = environment.profile.prescale.instances
+    before = {name: group[name] for name in SIZES}
+    ours = {"MinSize": min(before["MinSize"], size), "MaxSize": max(before["MaxSize"], size), "DesiredCapacity": size}
+    suspended = sorted(process["ProcessName"] for process in group["SuspendedProcesses"])
+    return {
+        "schema": 1,
+        "run": dict(run),
+        "autoscaling_group": environment.profile.aws.autoscaling_group,
+        "sizes": {name: {"before": before[name], "ours": ours[name]} for name in SIZES},
+        "suspended": {"before": suspended, "ours": sorted(set(suspended) | set(SUSPENDED))},
+    }
+
+
+def held_message(environment: Environment, root: ArtefactStore) -> str:
+    holder = json.loads(root.read_or_none(lock_path(environment)) or b"{}")
+    return (
+        f"The environment {environment.name} is held by run {holder.get('run_id', 'unknown')!r} of "
+        f"{holder.get('dag_id', 'unknown')}. Wait for its end; if it is over and was not restored, "
+        f"run `python -m include.pipeline.restore {holder.get('service', '<service>')} {holder.get('run_id', '<run id>')!r}`."
+    )
+
+
+def prescale(environment: Environment, journal: Mapping[str, Any]) -> float:
+    """Suspends scaling and brings the group to the test size; waits until it is InService and healthy. Idempotent."""
+    profile = environment.profile
+    name = profile.aws.autoscaling_group
+    environment.groups.suspend(name, journal["suspended"]["ours"])
+    ours = {field: value["ours"] for field, value in journal["sizes"].items()}
+    environment.groups.set_sizes(
+        name, minimum=ours["MinSize"], maximum=ours["MaxSize"], desired=ours["DesiredCapacity"]
+    )
+    waited = environment.wait_for_size(ours["DesiredCapacity"], profile.prescale.ready_within_s)
+    time.sleep(profile.prescale.warm_up_s)
+    return waited
+
+
+def restore(environment: Environment, root: ArtefactStore, folder: ArtefactStore) -> dict[str, Any]:
+    """Plays the journal back, verifies field by field and frees the environment. Restoring twice does no harm.
+
+    Returns {"equal", "differences", "conflicts"}. A setting that somebody else changed meanwhile is not touched: it is a
+    conflict. Raises NotReady when the group does not settle.
+    """
+    journal = folder.read_json(JOURNAL_PATH)
+    name = journal["autoscaling_group"]
+    group = environment.group()
+    conflicts: list[str] = []
+    wanted = {}
+    for field, values in journal["sizes"].items():
+        current = group[field]
+        wanted[field] = values["before"] if current in (values["before"], values["ours"]) else current
+        if current not in (values["before"], values["ours"]):
+            conflicts.append(
+                f"{field} is {current}; it was {values['before']} before the run, which set {values['ours']}. Left as it is."
+            )
+    if any(wanted[field] != group[field] for field in SIZES):
+        environment.groups.set_sizes(
+            name, minimum=wanted["MinSize"], maximum=wanted["MaxSize"], desired=wanted["DesiredCapacity"]
+        )
+    ours_only = set(journal["suspended"]["ours"]) - set(journal["suspended"]["before"])
+    still_suspended = {process["ProcessName"] for process in group["SuspendedProcesses"]}
+    if resume := sorted(ours_only & still_suspended):
+        environment.groups.resume(name, resume)
+    environment.wait_for_size(wanted["DesiredCapacity"], environment.profile.prescale.ready_within_s)
+    outcome = _verify(environment, journal, conflicts)
+    folder.write_json(RESTORED_PATH, outcome)
+    if len(outcome["differences"]) == len(conflicts):  # what is left is somebody else's decision
+        _release(environment, root, journal)
+    return outcome
+
+
+def _verify(environment: Environment, journal: Mapping[str, Any], conflicts: list[str]) -> dict[str, Any]:
+    group = environment.group()
+    differences = [
+        f"{field} is {group[field]} and was {values['before']}"
+        for field, values in journal["sizes"].items()
+        if group[field] != values["before"]
+    ]
+    suspended = sorted(process["ProcessName"] for process in group["SuspendedProcesses"])
+    if suspended != journal["suspended"]["before"]:
+        differences.append(f"suspended processes are {suspended} and were {journal['suspended']['before']}")
+    return {"equal": not differences, "differences": differences, "conflicts": conflicts}
+
+
+def _release(environment: Environment, root: ArtefactStore, journal: Mapping[str, Any]) -> None:
+    holder = root.read_or_none(lock_path(environment))
+    if holder is not None and json.loads(holder) == journal["run"]:
+        root.delete(lock_path(environment))

@@ -1,0 +1,190 @@
+"""The load fleet: what is made ready before the shards start, and how they are made to end."""
+
+from __future__ import annotations
+
+import fnmatch
+import logging
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.request import HTTPRedirectHandler, build_opener
+
+from airflow.providers.amazon.aws.hooks.ecs import EcsHook
+from headroom_airflow.hooks.ec2_network import NetworkHook
+
+from include.capacity.errors import ConfigError, GuardRefused, NotReady
+from include.capacity.profile import ServiceProfile
+from include.capacity.protocol import DISMISSED_PATH, SPEC_PATH, FleetSpec
+from include.loadgen.plan.prepare import PlanSettings, PreparedPlan, prepare_plan
+from include.pipeline.installation import REPOSITORY
+from include.pipeline.run_plan import RunPlan
+from include.store.artefacts import ArtefactStore
+
+log = logging.getLogger(__name__)
+
+RUN_TAG = "headroom-run"
+PLAN_FOLDER = "plan"
+DISPATCHER_SCRIPT = REPOSITORY / "include" / "jmeter" / "arrivals.groovy"
+ORDERLY_END_S = 15.0
+FORCED_END_S = 30.0
+
+Target = tuple[str, str, int]
+
+
+def plan_file(profile: ServiceProfile) -> Path:
+    """The user's JMX; a relative path is meant from the repository's root."""
+    path = Path(profile.load.plan)
+    return path if path.is_absolute() else REPOSITORY / path
+
+
+def plan_properties(profile: ServiceProfile, target: Target) -> dict[str, str]:
+    scheme, host, port = target
+    return {**profile.load.properties, "scheme": scheme, "host": host, "port": str(port)}
+
+
+def check_plan(profile: ServiceProfile, target: Target) -> PreparedPlan:
+    """Prepares the plan as the shards will, so that what cannot be kept is refused before anything is changed."""
+    load = profile.load
+    settings = PlanSettings(
+        threads=load.fleet.threads_per_shard,
+        weights=load.weights,
+        properties=plan_properties(profile, target),
+        allow_hosts=profile.target.allow_hosts,
+        dispatcher_script=DISPATCHER_SCRIPT,
+    )
+    with tempfile.TemporaryDirectory(prefix="headroom-plan-") as folder:
+        return prepare_plan(plan_file(profile), Path(folder) / "prepared.jmx", settings=settings)
+
+
+def check_target(profile: ServiceProfile, target: Target) -> None:
+    """One request to the health path. Raises GuardRefused for a host off the allow-list, NotReady when it does not answer."""
+    scheme, host, port = target
+    if not any(fnmatch.fnmatch(host, pattern) for pattern in profile.target.allow_hosts):
+        raise GuardRefused(
+            f"The target {host} is not on target.allow_hosts ({', '.join(profile.target.allow_hosts)}). "
+            "Add it there if this really is the system to be loaded."
+        )
+    url = f"{scheme}://{host}:{port}{profile.target.health_path}"
+    try:
+        with build_opener(_NoRedirect).open(url, timeout=5) as answer:
+            answer.read()
+    except HTTPError as error:
+        raise NotReady(f"The target's {url} answers with status {error.code}; check target.health_path.") from error
+    except (URLError, OSError) as error:
+        raise NotReady(f"The target does not answer at {url}: {error}. Is the service up?") from error
+
+
+class _NoRedirect(HTTPRedirectHandler):
+    """A redirect could lead off the allow-list; it counts as an error status instead."""
+
+    def redirect_request(self, *args: Any, **kwargs: Any) -> None:
+        return None
+
+
+def open_fleet(plan: RunPlan, store: ArtefactStore, target: Target, prepared: PreparedPlan) -> list[dict[str, Any]]:
+    """Puts plan and specification into the store and returns the arguments of each shard's container task."""
+    profile = plan.profile
+    fleet, guard = profile.load.fleet, profile.guard
+    source = plan_file(profile)
+    store.upload(str(source), f"{PLAN_FOLDER}/{source.name}")
+    for data_file in prepared.data_files:
+        store.upload(str(data_file), f"{PLAN_FOLDER}/{_relative_to(data_file, source.parent)}")
+    store.delete(DISMISSED_PATH)  # of an earlier try of the whole run
+    scheme, host, port = target
+    spec = FleetSpec(
+        shards=fleet.shards,
+        threads_per_shard=fleet.threads_per_shard,
+        plan_path=f"{PLAN_FOLDER}/{source.name}",
+        data_folder=PLAN_FOLDER,
+        target_scheme=scheme,
+        target_host=host,
+        target_port=port,
+        allow_hosts=profile.target.allow_hosts,
+        properties=profile.load.properties,
+        weights=profile.load.weights,
+        arrivals=profile.load.arrivals,
+        seed=plan.seed,
+        max_rate_per_s=guard.max_rate_tps,
+        max_error_ratio=guard.max_error_ratio,
+        guard_window_s=guard.window_s,
+        max_in_flight=guard.max_in_flight,
+        idle_limit_s=guard.idle_limit_s,
+        hard_limit_s=guard.max_duration_s,
+        heap_mb=fleet.heap_mb,
+    )
+    store.write(SPEC_PATH, spec.dumps())
+    network = NetworkHook(aws_conn_id=profile.aws.connection, region_name=profile.aws.region)
+    configuration = {
+        "awsvpcConfiguration": {
+            "subnets": network.subnet_ids(fleet.subnets),
+            "securityGroups": network.security_group_ids(fleet.security_groups),
+            "assignPublicIp": "ENABLED" if fleet.assign_public_ip else "DISABLED",
+        }
+    }
+    return [
+        {
+            "overrides": {"containerOverrides": [_container_override(fleet.container, store.url, shard)]},
+            "network_configuration": configuration,
+        }
+        for shard in range(fleet.shards)
+    ]
+
+
+def _container_override(container: str, store_url: str, shard: int) -> dict[str, Any]:
+    environment = {"HEADROOM_STORE": store_url, "HEADROOM_SHARD": str(shard)}
+    return {"name": container, "environment": [{"name": key, "value": value} for key, value in environment.items()]}
+
+
+def _relative_to(path: Path, folder: Path) -> str:
+    try:
+        return path.resolve().relative_to(folder.resolve()).as_posix()
+    except ValueError:
+        raise ConfigError(
+            str(path), "", f"lies outside the plan's folder {folder}.", "Put data files beside or below the JMX file."
+        ) from None
+
+
+def running_shards(profile: ServiceProfile, run_id: str | None = None) -> list[dict[str, Any]]:
+    """ECS tasks of the load fleet's family that have not stopped; of one run if given."""
+    client = EcsHook(aws_conn_id=profile.aws.connection, region_name=profile.aws.region).conn
+    cluster, family = profile.load.fleet.cluster, profile.load.fleet.task_definition.split(":")[0]
+    arns = [
+        arn
+        for page in client.get_paginator("list_tasks").paginate(cluster=cluster, family=family, desiredStatus="RUNNING")
+        for arn in page["taskArns"]
+    ]
+    tasks = []
+    for start in range(0, len(arns), 100):
+        described = client.describe_tasks(cluster=cluster, tasks=arns[start : start + 100], include=["TAGS"])
+        tasks += [task for task in described["tasks"] if task["lastStatus"] != "STOPPED"]
+    if run_id is None:
+        return tasks
+    return [task for task in tasks if {"key": RUN_TAG, "value": run_id} in task.get("tags", [])]
+
+
+def dismiss_fleet(plan: RunPlan, store: ArtefactStore, sleep: Callable[[float], None] = time.sleep) -> float:
+    """Tells the shards to end, stops those that do not, and waits until all have ended. Returns the seconds it took.
+
+    Raises NotReady when one still runs after being stopped.
+    """
+    store.create(DISMISSED_PATH, b"{}")
+    start = time.monotonic()
+    client = EcsHook(aws_conn_id=plan.profile.aws.connection, region_name=plan.profile.aws.region).conn
+    stopped: set[str] = set()
+    while tasks := running_shards(plan.profile, plan.run_id):
+        elapsed = time.monotonic() - start
+        if elapsed > FORCED_END_S:
+            raise NotReady(f"Shards still run {elapsed:.0f} s after their dismissal: {[task['taskArn'] for task in tasks]}.")
+        if elapsed > ORDERLY_END_S:
+            for task in tasks:
+                if task["taskArn"] not in stopped:
+                    log.warning("%s did not end by itself and is stopped.", task["taskArn"])
+                    client.stop_task(
+                        cluster=plan.profile.load.fleet.cluster, task=task["taskArn"], reason="dismissed by Headroom"
+                    )
+                    stopped.add(task["taskArn"])
+        sleep(0.5)
+    return time.monotonic() - start

@@ -1,0 +1,31 @@
+"""Where this installation keeps artefacts and history: the only environment variables that the pipeline reads."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from include.store.artefacts import ArtefactStore
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SERVICES = REPOSITORY / "include" / "services"
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """`artefacts` is a folder or fsspec URL (HEADROOM_ARTEFACTS), `history` a SQLAlchemy URL (HEADROOM_HISTORY)."""
+
+    artefacts: str
+    history: str
+
+    @classmethod
+    def from_environment(cls) -> Installation:
+        build = REPOSITORY / "build"
+        return cls(
+            os.environ.get("HEADROOM_ARTEFACTS", str(build / "artefacts")),
+            os.environ.get("HEADROOM_HISTORY", f"sqlite:///{build / 'history.db'}"),
+        )
+
+    def store(self) -> ArtefactStore:
+        return ArtefactStore.open(self.artefacts)

@@ -1,0 +1,42 @@
+"""Hook that finds the network the load fleet runs in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
+
+from include.capacity.errors import NotReady
+
+
+class NetworkHook(AwsBaseHook):
+    """Finds subnets and security groups by id or by Name tag.
+
+    Source: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeSubnets.html
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs["client_type"] = "ec2"
+        super().__init__(*args, **kwargs)
+
+    def subnet_ids(self, names: Sequence[str]) -> list[str]:
+        """Ids are kept, other words are Name tags. Raises NotReady when one of them finds nothing."""
+        return self._resolve(names, "subnet-", "describe_subnets", "Subnets", "SubnetId", "load.fleet.subnets")
+
+    def security_group_ids(self, names: Sequence[str]) -> list[str]:
+        return self._resolve(
+            names, "sg-", "describe_security_groups", "SecurityGroups", "GroupId", "load.fleet.security_groups"
+        )
+
+    def _resolve(self, names: Sequence[str], prefix: str, call: str, items: str, id_key: str, key: str) -> list[str]:
+        ids: list[str] = []
+        for name in names:
+            if name.startswith(prefix):
+                ids.append(name)
+                continue
+            found = getattr(self.conn, call)(Filters=[{"Name": "tag:Name", "Values": [name]}])[items]
+            if not found:
+                raise NotReady(f"Nothing is tagged Name={name!r}; check {key} of the service profile.")
+            ids += sorted(item[id_key] for item in found)
+        return ids

@@ -93,12 +93,12 @@ class Packages:
             uv = [str(self._layout.venv / "bin" / "uv"), "pip", "install", "--python", str(self._layout.venv_python)]
             done = self._programs.call([*uv, "--no-progress", *locked], self._uv_environment())
             installer = "uv"
-        elif is_no_network(uv_error.output):
-            raise self._failure(uv_error, "Fetching uv")
-        else:
-            # No uv for this machine: pip is slower and does the same.
+        elif _has_no_wheel(uv_error):
+            # No uv for this kind of machine: pip is slower and does the same.
             done = self._programs.call([*pip, *locked])
             installer = "pip"
+        else:
+            raise self._failure(uv_error, "Fetching uv")
         if done.status != 0:
             raise self._failure(done, "Installing the packages")
         return installer
@@ -141,6 +141,11 @@ def locked_sections(requirements: str) -> dict[str, str]:
         if name:
             sections[name].append(line)
     return {name: "".join(lines) for name, lines in sections.items()}
+
+
+def _has_no_wheel(done: Finished) -> bool:
+    # pip says so without a network, too.
+    return "no matching distribution" in done.output.lower() and not is_no_network(done.output)
 
 
 def _lacks_ensurepip(done: Finished) -> bool:

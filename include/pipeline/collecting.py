@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from headroom_airflow.hooks.cloudwatch import CloudWatchHook, MetricQuery
-
 from include.capacity.profile import ServiceProfile
 from include.pipeline.environment import Environment
 from include.pipeline.run_folder import COLLECTED_PATH, RunFolder

@@ -16,7 +16,6 @@ from urllib.parse import urlsplit
 
 from headroom_airflow.hooks.autoscaling import AutoScalingHook
 from headroom_airflow.hooks.elbv2 import Elbv2Hook
-
 from include.capacity.errors import GuardRefused, HeadroomError, NotReady
 from include.capacity.profile import ServiceProfile
 from include.store.artefacts import ArtefactStore
@@ -26,8 +25,8 @@ log = logging.getLogger(__name__)
 JOURNAL_PATH = "journal.json"
 RESTORED_PATH = "restored.json"
 SIZES = ("MinSize", "MaxSize", "DesiredCapacity")
-# Whatever could change the number of instances while a probe measures. Launch, Terminate and HealthCheck stay on: a dead
-# instance is still replaced.
+# Whatever could change the number of instances while a probe measures. Launch, Terminate and HealthCheck stay on: a
+# dead instance is still replaced.
 SUSPENDED = ("AlarmNotification", "AZRebalance", "InstanceRefresh", "ScheduledActions")
 
 
@@ -90,7 +89,7 @@ class Environment:
         }
 
     def wait_for_size(self, size: int, within_s: float, sleep: Callable[[float], None] = time.sleep) -> float:
-        """Waits until exactly `size` instances are InService and healthy in the target group; returns the seconds it took.
+        """Waits until exactly `size` instances are InService and healthy in the target group; returns the seconds.
 
         Raises NotReady with the last state of each instance when time is up.
         """
@@ -103,17 +102,21 @@ class Environment:
                 for entry in group["Instances"]
             }
             ready = sum(state == "InService/healthy" for state in states.values())
-            still_there = len(states) + sum(target not in states and state != "unused" for target, state in health.items())
+            still_there = len(states) + sum(
+                target not in states and state != "unused" for target, state in health.items()
+            )
             elapsed = time.monotonic() - start
             if ready == size and still_there == size:
                 return elapsed
-            line = f"{ready} of {size} instances ready ({', '.join(f'{key} {state}' for key, state in sorted(states.items()))})"
+            each = ", ".join(f"{instance} {state}" for instance, state in sorted(states.items()))
+            line = f"{ready} of {size} instances ready ({each})"
             if line != told:
                 log.info(line)
                 told = line
             if elapsed > within_s:
                 raise NotReady(
-                    f"{self.profile.aws.autoscaling_group} did not reach {size} ready instances within {within_s:g} s: {line}. "
+                    f"{self.profile.aws.autoscaling_group} did not reach {size} ready instances within {within_s:g} s: "
+                    f"{line}. "
                     "Look at the group's scaling activities and the target group's health check; "
                     "prescale.ready_within of the service profile sets the time."
                 )
@@ -134,18 +137,18 @@ def lock_path(environment: Environment) -> str:
     return f"environments/{environment.name}.json"
 
 
-def open_journal(environment: Environment, root: ArtefactStore, folder: ArtefactStore, run: Mapping[str, str]) -> dict[str, Any]:
+def open_journal(
+    environment: Environment, root: ArtefactStore, folder: ArtefactStore, run: Mapping[str, str]
+) -> dict[str, Any]:
     """Writes the undo record and takes the environment for this run, both before any change.
 
-    A journal that was not restored yet (the task is repeated) stays as it is: it knows the state before the first change.
-    A journal without the lock is harmless, because nothing is changed before this returns; hence this order.
+    A journal that was not restored yet (the task is repeated) stays as it is: it knows the state before the first
+    change. A journal without the lock is harmless, because nothing is changed before this returns; hence this order.
 
     Raises GuardRefused when another run holds the environment.
     """
-    known = folder.read_or_none(JOURNAL_PATH)
-    if known is not None and not folder.exists(RESTORED_PATH):
-        journal = dict(json.loads(known))
-    else:
+    journal = read_journal(folder)
+    if journal is None or folder.exists(RESTORED_PATH):
         journal = _undo_record(environment, run)
         folder.write_json(JOURNAL_PATH, journal)
         folder.delete(RESTORED_PATH)
@@ -175,7 +178,8 @@ def held_message(environment: Environment, root: ArtefactStore) -> str:
     return (
         f"The environment {environment.name} is held by run {holder.get('run_id', 'unknown')!r} of "
         f"{holder.get('dag_id', 'unknown')}. Wait for its end; if it is over and was not restored, "
-        f"run `python -m include.pipeline.restore {holder.get('service', '<service>')} {holder.get('run_id', '<run id>')!r}`."
+        f"run `python -m include.pipeline.restore {holder.get('service', '<service>')} "
+        f"{holder.get('run_id', '<run id>')!r}`."
     )
 
 
@@ -196,10 +200,12 @@ def prescale(environment: Environment, journal: Mapping[str, Any]) -> float:
 def restore(environment: Environment, root: ArtefactStore, folder: ArtefactStore) -> dict[str, Any]:
     """Plays the journal back, verifies field by field and frees the environment. Restoring twice does no harm.
 
-    Returns {"equal", "differences", "conflicts"}. A setting that somebody else changed meanwhile is not touched: it is a
-    conflict. Raises NotReady when the group does not settle.
+    Returns {"equal", "differences", "conflicts"}. A setting that somebody else changed meanwhile is not touched: it
+    is a conflict. Raises NotReady when the group does not settle.
     """
-    journal = folder.read_json(JOURNAL_PATH)
+    journal = read_journal(folder)
+    if journal is None:
+        return {"equal": True, "differences": [], "conflicts": []}
     name = journal["autoscaling_group"]
     group = environment.group()
     conflicts: list[str] = []
@@ -209,7 +215,8 @@ def restore(environment: Environment, root: ArtefactStore, folder: ArtefactStore
         wanted[field] = values["before"] if current in (values["before"], values["ours"]) else current
         if current not in (values["before"], values["ours"]):
             conflicts.append(
-                f"{field} is {current}; it was {values['before']} before the run, which set {values['ours']}. Left as it is."
+                f"{field} is {current}; it was {values['before']} before the run, which set {values['ours']}. "
+                "Left as it is."
             )
     if any(wanted[field] != group[field] for field in SIZES):
         environment.groups.set_sizes(
@@ -220,14 +227,22 @@ def restore(environment: Environment, root: ArtefactStore, folder: ArtefactStore
     if resume := sorted(ours_only & still_suspended):
         environment.groups.resume(name, resume)
     environment.wait_for_size(wanted["DesiredCapacity"], environment.profile.prescale.ready_within_s)
-    outcome = _verify(environment, journal, conflicts)
+    differences = differences_to(environment, journal)
+    outcome = {"equal": not differences, "differences": differences, "conflicts": conflicts}
     folder.write_json(RESTORED_PATH, outcome)
-    if len(outcome["differences"]) == len(conflicts):  # what is left is somebody else's decision
+    if len(differences) == len(conflicts):  # what is left is somebody else's decision
         _release(environment, root, journal)
     return outcome
 
 
-def _verify(environment: Environment, journal: Mapping[str, Any], conflicts: list[str]) -> dict[str, Any]:
+def read_journal(folder: ArtefactStore) -> dict[str, Any] | None:
+    """None when the run never wrote one, which means that it changed nothing."""
+    data = folder.read_or_none(JOURNAL_PATH)
+    return None if data is None else dict(json.loads(data))
+
+
+def differences_to(environment: Environment, journal: Mapping[str, Any]) -> list[str]:
+    """What is not as the journal found it, as phrases."""
     group = environment.group()
     differences = [
         f"{field} is {group[field]} and was {values['before']}"
@@ -237,7 +252,7 @@ def _verify(environment: Environment, journal: Mapping[str, Any], conflicts: lis
     suspended = sorted(process["ProcessName"] for process in group["SuspendedProcesses"])
     if suspended != journal["suspended"]["before"]:
         differences.append(f"suspended processes are {suspended} and were {journal['suspended']['before']}")
-    return {"equal": not differences, "differences": differences, "conflicts": conflicts}
+    return differences
 
 
 def _release(environment: Environment, root: ArtefactStore, journal: Mapping[str, Any]) -> None:

@@ -13,8 +13,8 @@ from urllib.error import HTTPError, URLError
 from urllib.request import HTTPRedirectHandler, build_opener
 
 from airflow.providers.amazon.aws.hooks.ecs import EcsHook
-from headroom_airflow.hooks.ec2_network import NetworkHook
 
+from headroom_airflow.hooks.ec2_network import NetworkHook
 from include.capacity.errors import ConfigError, GuardRefused, NotReady
 from include.capacity.profile import ServiceProfile
 from include.capacity.protocol import DISMISSED_PATH, SPEC_PATH, FleetSpec
@@ -60,7 +60,7 @@ def check_plan(profile: ServiceProfile, target: Target) -> PreparedPlan:
 
 
 def check_target(profile: ServiceProfile, target: Target) -> None:
-    """One request to the health path. Raises GuardRefused for a host off the allow-list, NotReady when it does not answer."""
+    """One request to the health path. Raises GuardRefused for a host off the allow-list, NotReady without an answer."""
     scheme, host, port = target
     if not any(fnmatch.fnmatch(host, pattern) for pattern in profile.target.allow_hosts):
         raise GuardRefused(
@@ -177,7 +177,9 @@ def dismiss_fleet(plan: RunPlan, store: ArtefactStore, sleep: Callable[[float], 
     while tasks := running_shards(plan.profile, plan.run_id):
         elapsed = time.monotonic() - start
         if elapsed > FORCED_END_S:
-            raise NotReady(f"Shards still run {elapsed:.0f} s after their dismissal: {[task['taskArn'] for task in tasks]}.")
+            raise NotReady(
+                f"Shards still run {elapsed:.0f} s after their dismissal: {[task['taskArn'] for task in tasks]}."
+            )
         if elapsed > ORDERLY_END_S:
             for task in tasks:
                 if task["taskArn"] not in stopped:

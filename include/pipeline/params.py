@@ -17,9 +17,14 @@ def run_params(profile: ServiceProfile) -> dict[str, Param]:
     slo = "; ".join(f"{entry.condition().metric} <= {entry.condition().limit:g}" for entry in profile.slo)
     return {
         "slo_latency_percentile": _optional(
-            "string", "SLO: latency percentile", f"Replaces the profile's latency conditions ({slo}).", enum=[None, *PERCENTILES]
+            "string",
+            "SLO: latency percentile",
+            f"Replaces the profile's latency conditions ({slo}).",
+            enum=[None, *PERCENTILES],
         ),
-        "slo_latency_ms": _optional("number", "SLO: latency limit in ms", "Goes with the percentile.", exclusiveMinimum=0),
+        "slo_latency_ms": _optional(
+            "number", "SLO: latency limit in ms", "Goes with the percentile.", exclusiveMinimum=0
+        ),
         "slo_error_percent": _optional("number", "SLO: errors in percent", f"Profile: {slo}.", minimum=0, maximum=100),
         "lower_tps": _optional(
             "number", "Lowest rate in TPS", f"Where the ramp starts. Profile: {search.lower_tps:g}.", exclusiveMinimum=0

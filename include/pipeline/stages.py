@@ -45,7 +45,9 @@ def run_smoke(folder: RunFolder, plan: RunPlan, conductor: Conductor) -> Mapping
     """
     waited_s = conductor.wait_ready(READY_WITHIN_S)
     rate = plan.profile.search.lower_tps
-    log.info("Fleet of %d shards ready after %.1f s; warming at %.0f/s.", plan.profile.load.fleet.shards, waited_s, rate)
+    log.info(
+        "Fleet of %d shards ready after %.1f s; warming at %.0f/s.", plan.profile.load.fleet.shards, waited_s, rate
+    )
     warmed_s = conductor.warm(rate, at_least_s=WARM_AT_LEAST_S, at_most_s=WARM_AT_MOST_S)
     step = Step("smoke", rate, SMOKE_S, 0.0, "does the target answer as the plan expects?")
     result, seconds = conductor.run_step(step, 0, transactions_per_arrival=1.0)

@@ -5,6 +5,7 @@ Readers never see half an object: local objects are written to a temporary name 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import posixpath
@@ -172,7 +173,5 @@ class ArtefactStore:
 
 
 def _remove_if_there(path: str) -> None:
-    try:
+    with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
-    except FileNotFoundError:
-        pass

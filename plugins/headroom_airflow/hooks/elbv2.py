@@ -34,7 +34,8 @@ class Elbv2Hook(AwsBaseHook):
             if listener.get("Protocol", "").lower() == scheme:
                 return int(listener["Port"])
         raise NotReady(
-            f"The load balancer {load_balancer_arn} has no {scheme} listener. Check target.scheme of the service profile."
+            f"The load balancer {load_balancer_arn} has no {scheme} listener. "
+            "Check target.scheme of the service profile."
         )
 
     def target_group_arn(self, name: str) -> str:
@@ -51,4 +52,6 @@ class Elbv2Hook(AwsBaseHook):
 
 
 def _not_found(kind: str, name: str, key: str, error: Exception) -> NotReady:
-    return NotReady(f"There is no {kind} {name!r}: {error}. Check {key}, aws.region and aws.connection of the service profile.")
+    return NotReady(
+        f"There is no {kind} {name!r}: {error}. Check {key}, aws.region and aws.connection of the service profile."
+    )

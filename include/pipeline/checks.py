@@ -1,0 +1,86 @@
+"""What must hold before anything is changed. Each check raises with the cure; the task `check` runs them in order."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from include.capacity.errors import ConfigError, GuardRefused
+from include.capacity.profile import ServiceProfile
+from include.pipeline.environment import Environment, held_message, lock_path
+from include.pipeline.fleet import running_shards
+from include.store.artefacts import ArtefactStore
+
+SLOTS_BESIDE_SHARDS = 2
+RETRY_AND_START_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Scheduling:
+    """What Airflow offers a run: slots, and after how many seconds without heartbeat it gives a task up."""
+
+    parallelism: int
+    max_active_tasks: int
+    heartbeat_timeout_s: float
+
+
+def check_scheduling(profile: ServiceProfile, scheduling: Scheduling) -> None:
+    """Shards hold their slots for the whole run: with too few, smoke would wait for a shard that waits for a slot."""
+    needed = profile.load.fleet.shards + SLOTS_BESIDE_SHARDS
+    for key, offered in (
+        ("[core] parallelism", scheduling.parallelism),
+        ("max_active_tasks of the DAG", scheduling.max_active_tasks),
+    ):
+        if offered < needed:
+            raise ConfigError(
+                "Airflow's configuration",
+                key,
+                f"is {offered}, but {profile.load.fleet.shards} shards need {needed} slots.",
+                "Raise it, or lower load.fleet.shards of the service profile.",
+            )
+    if scheduling.heartbeat_timeout_s + RETRY_AND_START_S > profile.guard.idle_limit_s:
+        raise ConfigError(
+            "Airflow's configuration",
+            "[scheduler] task_instance_heartbeat_timeout",
+            f"is {scheduling.heartbeat_timeout_s:g} s; shards end themselves after {profile.guard.idle_limit_s:g} s "
+            f"without orders, before a lost conductor would be replaced (timeout + {RETRY_AND_START_S:g} s).",
+            "Lower the timeout, or raise guard.idle_limit of the service profile.",
+        )
+
+
+def check_durations(profile: ServiceProfile) -> None:
+    """The shards' hard limit must not cut a run that keeps within its own load budget."""
+    longest = profile.search.max_load_s + profile.search.soak_s + 180
+    if profile.guard.max_duration_s < longest:
+        raise ConfigError(
+            "service profile",
+            "guard.max_duration",
+            f"is {profile.guard.max_duration_s:g} s; search.max_load and search.soak with warm-up may take "
+            f"{longest:g} s.",
+            "Raise it, or lower search.max_load.",
+        )
+
+
+def check_free(environment: Environment, root: ArtefactStore, run_id: str) -> None:
+    """No other run holds the environment, and no shard of another run is alive."""
+    holder = root.read_or_none(lock_path(environment))
+    if holder is not None and json.loads(holder).get("run_id") != run_id:
+        raise GuardRefused(held_message(environment, root))
+    foreign = [task["taskArn"] for task in running_shards(environment.profile)]
+    if foreign:
+        raise GuardRefused(
+            f"Load containers of another run are still alive in {environment.profile.load.fleet.cluster}: "
+            f"{', '.join(foreign)}. Wait for their end or stop them (`aws ecs stop-task`)."
+        )
+
+
+def check_group(environment: Environment) -> None:
+    """The group exists and is at rest, so that the snapshot that is restored later is a sane one."""
+    group = environment.group()
+    moving = [entry["InstanceId"] for entry in group["Instances"] if entry["LifecycleState"] != "InService"]
+    if len(group["Instances"]) != group["DesiredCapacity"] or moving:
+        raise GuardRefused(
+            f"{environment.profile.aws.autoscaling_group} is changing its size right now: {len(group['Instances'])} "
+            f"instances, desired {group['DesiredCapacity']}, in transition: {', '.join(moving) or 'none'}. "
+            "Start the run when it is at rest."
+        )

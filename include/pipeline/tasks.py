@@ -1,0 +1,217 @@
+"""The tasks of a capacity run: each fetches the run's plan and folder, calls the stage, and translates errors."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+from airflow.sdk import get_current_context
+from airflow.sdk.exceptions import AirflowFailException
+
+from include.capacity.errors import ConfigError, GuardRefused, Inconclusive, InvalidData
+from include.pipeline.installation import Installation
+from include.pipeline.run_folder import RunFolder
+from include.pipeline.run_plan import RunPlan
+
+log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def translated(function: Callable[P, T]) -> Callable[P, T]:
+    """Errors that a retry cannot cure fail the task at once; all others may be retried."""
+
+    @functools.wraps(function)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return function(*args, **kwargs)
+        except (ConfigError, GuardRefused, Inconclusive, InvalidData) as error:
+            raise AirflowFailException(str(error)) from error
+
+    return wrapper
+
+
+def _this_run(service: str) -> tuple[RunPlan, RunFolder]:
+    folder = RunFolder.of(service, get_current_context()["run_id"])
+    return folder.plan(), folder
+
+
+@translated
+def resolve_plan(profile_file: str, mode: str) -> dict[str, Any]:
+    """Validates profile and Params once and freezes them into the run's plan."""
+    from pathlib import Path
+
+    from include.capacity.profile import load_profile
+    from include.pipeline.installation import REPOSITORY
+    from include.pipeline.run_plan import resolve, save
+
+    context = get_current_context()
+    path = REPOSITORY / profile_file
+    plan = resolve(
+        Path(path).read_text(encoding="utf-8"),
+        profile_file,
+        context["params"],
+        dag_id=context["dag"].dag_id,
+        run_id=context["run_id"],
+        mode=mode,
+        started_at=context["dag_run"].start_date.isoformat(),
+    )
+    save(plan, RunFolder.of(load_profile(path).service, plan.run_id).store)
+    return {
+        "service": plan.service,
+        "run_key": plan.key,
+        "overrides": dict(plan.overrides),
+        "plan_hash": plan.plan_hash,
+    }
+
+
+@translated
+def check(service: str) -> dict[str, Any]:
+    """Guard rails: slots, limits, a free environment at rest, an allowed target that answers, a plan that is kept."""
+    from airflow.sdk.configuration import conf
+
+    from include.pipeline import checks
+    from include.pipeline.environment import Environment
+    from include.pipeline.fleet import check_plan, check_target
+
+    plan, folder = _this_run(service)
+    environment = Environment.of(plan.profile)
+    context = get_current_context()
+    scheduling = checks.Scheduling(
+        parallelism=conf.getint("core", "parallelism"),
+        max_active_tasks=context["dag"].max_active_tasks,
+        heartbeat_timeout_s=conf.getfloat("scheduler", "task_instance_heartbeat_timeout"),
+    )
+    checks.check_scheduling(plan.profile, scheduling)
+    checks.check_durations(plan.profile)
+    target = environment.target()
+    prepared = check_plan(plan.profile, target)
+    checks.check_free(environment, Installation.from_environment().store(), plan.run_id)
+    checks.check_group(environment)
+    check_target(plan.profile, target)
+    folder.note_environment({"before": environment.facts(), "plan_notes": list(prepared.notes)})
+    for note in prepared.notes:
+        log.info("Plan: %s", note)
+    return {
+        "target": "{}://{}:{}".format(*target),
+        "thread_groups": {group.name: group.weight for group in prepared.groups},
+    }
+
+
+@translated
+def journal(service: str) -> dict[str, Any]:
+    """The undo record, before any change; and the environment is taken for this run."""
+    from include.pipeline.environment import Environment, open_journal
+
+    plan, folder = _this_run(service)
+    run = {"service": service, "dag_id": plan.dag_id, "run_id": plan.run_id}
+    return open_journal(Environment.of(plan.profile), Installation.from_environment().store(), folder.store, run)
+
+
+@translated
+def prescale(service: str) -> dict[str, Any]:
+    """Suspends scaling and brings the group to the test size; waits until it is InService, healthy and warm."""
+    from include.pipeline.environment import JOURNAL_PATH, Environment
+    from include.pipeline.environment import prescale as bring_to_size
+
+    plan, folder = _this_run(service)
+    environment = Environment.of(plan.profile)
+    waited = bring_to_size(environment, folder.store.read_json(JOURNAL_PATH))
+    folder.note_environment({"during": environment.facts(), "instances": _instances(environment)})
+    return {"waited_s": round(waited, 1), **environment.observe()}
+
+
+def _instances(environment: Any) -> list[dict[str, str]]:
+    return [
+        {"id": entry["InstanceId"], "type": entry.get("InstanceType", ""), "zone": entry.get("AvailabilityZone", "")}
+        for entry in environment.group()["Instances"]
+    ]
+
+
+@translated
+def open_fleet(service: str) -> list[dict[str, Any]]:
+    """Puts plan and fleet specification into the store; returns the arguments of each shard's container task."""
+    from include.pipeline import fleet
+    from include.pipeline.environment import Environment
+
+    plan, folder = _this_run(service)
+    target = Environment.of(plan.profile).target()
+    fleet.check_target(plan.profile, target)
+    return fleet.open_fleet(plan, folder.store, target, fleet.check_plan(plan.profile, target))
+
+
+@translated
+def conduct(service: str, stage: str) -> dict[str, Any]:
+    """Runs one stage of the load: smoke, search or confirm."""
+    from include.pipeline import stages
+    from include.pipeline.environment import Environment
+
+    plan, folder = _this_run(service)
+    environment = Environment.of(plan.profile)
+    try_number = get_current_context()["ti"].try_number
+    conductor = stages.conductor_for(folder, plan, stage, try_number, environment.observe)
+    if stage == "smoke":
+        return dict(stages.run_smoke(folder, plan, conductor))
+    if stage == "search":
+        stages.run_search(folder, plan, conductor, prior_tps=None)
+        return {"probes": len(folder.probes(["search"]))}
+    stages.run_confirm(folder, plan, conductor, prior_tps=None)
+    answer = folder.answer()
+    return {"tps": answer.tps, "low": answer.low, "high": answer.high, "verified": answer.verified}
+
+
+@translated
+def dismiss_fleet(service: str) -> float:
+    """Ends the shards, and waits until they have ended."""
+    from include.pipeline import fleet
+
+    plan, folder = _this_run(service)
+    return round(fleet.dismiss_fleet(plan, folder.store), 1)
+
+
+@translated
+def collect(service: str) -> dict[str, int]:
+    """Scaling activities and CloudWatch series of the run's time -> artefact store."""
+    from include.pipeline.collecting import collect as collect_series
+    from include.pipeline.environment import Environment
+
+    plan, folder = _this_run(service)
+    return collect_series(plan, folder, Environment.of(plan.profile))
+
+
+@translated
+def restore(service: str) -> dict[str, Any]:
+    """From the journal, always; verifies that settings equal the snapshot."""
+    from include.pipeline.environment import Environment
+    from include.pipeline.environment import restore as play_back
+
+    plan, folder = _this_run(service)
+    outcome = play_back(Environment.of(plan.profile), Installation.from_environment().store(), folder.store)
+    if not outcome["equal"]:
+        raise AirflowFailException(
+            "The environment is not as it was: " + "; ".join([*outcome["differences"], *outcome["conflicts"]])
+        )
+    return outcome
+
+
+@translated
+def conclude(service: str, must_succeed: list[str]) -> None:
+    """The only leaf: the run's state tells the truth. Raises unless all that must succeed did and the answer holds."""
+    from include.pipeline.stages import require_conclusive
+
+    context = get_current_context()
+    run_id, ti = context["run_id"], context["ti"]
+    states = ti.get_task_states(dag_id=context["dag"].dag_id, run_ids=[run_id])[run_id]
+    bad = {}
+    for task_id in must_succeed:
+        found = {key: state for key, state in states.items() if key == task_id or key.rsplit("_", 1)[0] == task_id}
+        bad |= {key: state for key, state in found.items() if state != "success"}
+        if not found:
+            bad[task_id] = "never ran"
+    if bad:
+        told = ", ".join(f"{task_id} is {state}" for task_id, state in sorted(bad.items()))
+        raise AirflowFailException(f"The run is not good: {told}. The first of them in the graph tells why.")
+    require_conclusive(_this_run(service)[1])

@@ -132,16 +132,16 @@ def _start_supervisor(options: StackOptions) -> None:
 
 
 def _follow_start(options: StackOptions, say: Say) -> StackAddress:
-    """Tell each step until the stack runs."""
-    told = 0
+    """Tell each step until the stack runs; nothing of a start that is over already."""
+    state = StackState.read(options.state_file)
+    told = len(state.progress) if state is not None and state.phase == "running" else 0
     while True:
         lives = supervisor_lives(options.lock_file)
         state = StackState.read(options.state_file)
         if state is not None:
-            if state.phase in {"starting", "failed"}:
-                for elapsed_s, line in state.progress[told:]:
-                    say(f"{elapsed_s:5.1f} s  {line}")
-                told = len(state.progress)
+            for elapsed_s, line in state.progress[told:]:
+                say(f"{elapsed_s:5.1f} s  {line}")
+            told = len(state.progress)
             if state.phase == "running" and lives and state.ports is not None:
                 return StackAddress(state.ports.address, ADMIN, load_password(options))
             if state.phase == "failed":

@@ -79,9 +79,7 @@ class StackOptions:
         return self.logs / f"{component}.log"
 
     def to_json(self) -> str:
-        return json.dumps(
-            {key: str(value) if isinstance(value, Path) else value for key, value in asdict(self).items()}
-        )
+        return json.dumps(asdict(self), default=str)
 
     @classmethod
     def from_json(cls, text: str) -> StackOptions:

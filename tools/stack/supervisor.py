@@ -27,7 +27,7 @@ from tools.stack.layout import ROOT, StackOptions
 from tools.stack.ports import choose_ports
 from tools.stack.processes import kill, kill_all, marked, session_members
 from tools.stack.sandbox_control import finish_start, last_lines, running_sandbox, start_sandbox
-from tools.stack.state import ComponentStatus, StackState, supervisor_lock
+from tools.stack.state import ComponentState, ComponentStatus, StackState, supervisor_lock
 
 log = logging.getLogger("headroom.stack")
 
@@ -173,8 +173,8 @@ class Supervisor:
         if status != 0:
             raise ToolError(
                 f"Airflow's database {self.options.database} could not be migrated (exit status {status}). The end of "
-                f"{path}:\n{last_lines(path)}\nIf the database is broken: make down, remove {self.options.airflow_home}, "
-                "make up."
+                f"{path}:\n{last_lines(path)}\n"
+                f"If the database is broken: make down, remove {self.options.airflow_home}, make up."
             )
         note_migration(self.options)
         self._progress("database migrated")
@@ -350,11 +350,8 @@ def _exit_status(pid: int) -> _Ended | None:
 def _status(component: Component) -> ComponentStatus:
     if component.pid is None:
         return ComponentStatus("dead" if component.start_again_at else "waiting", restarts=component.restarts)
-    if component.healthy:
-        name = "healthy"
-    else:
-        name = "unhealthy" if component.ever_healthy else "starting"
-    return ComponentStatus(name, component.pid, component.started_at, component.restarts)  # type: ignore[arg-type]
+    name: ComponentState = "healthy" if component.healthy else "unhealthy" if component.ever_healthy else "starting"
+    return ComponentStatus(name, component.pid, component.started_at, component.restarts)
 
 
 def supervise(options: StackOptions, say: Callable[[str], None] = lambda line: None) -> int:

@@ -15,7 +15,7 @@ from tools.toolchain.apt import Apt
 from tools.toolchain.layout import Layout, digest_of, stamp_matches, write_stamp
 from tools.toolchain.programs import Finished, Programs, explain, is_no_network
 
-NEEDED_MIB = 1500
+NEEDED_MIB = 1100
 # Lies in the virtual environment from before the first write until the last package is in.
 UNFINISHED = ".headroom-unfinished"
 STAMP = ".headroom-complete"

@@ -66,15 +66,17 @@ class Histogram:
 
     def quantile_us(self, q: float) -> float | None:
         """The q-quantile in microseconds (smallest value with at least a share q of the counts), None when empty."""
+        if not 0 <= q <= 1:
+            raise ValueError(f"a quantile is between 0 and 1, not {q}")
         total = self.total
         if total == 0:
             return None
-        need, seen = q * total, 0
-        for bucket in sorted(self.counts):
+        need, seen = q * total - 1e-9 * total, 0  # 0.07 * 100 is a little more than 7
+        for bucket in sorted(bucket for bucket, count in self.counts.items() if count):
             seen += self.counts[bucket]
             if seen >= need:
-                return bucket_value(bucket)
-        return bucket_value(max(self.counts))
+                break
+        return bucket_value(bucket)
 
     def quantile_ms(self, q: float) -> float | None:
         value = self.quantile_us(q)
@@ -82,7 +84,11 @@ class Histogram:
 
     def count_above(self, limit_us: float) -> int:
         """How many values lie above a limit, by the value that stands for each bucket."""
-        return sum(count for bucket, count in self.counts.items() if bucket_value(bucket) > limit_us)
+        if limit_us < 0:
+            return self.total
+        edge = bucket_of(int(limit_us))
+        above = edge if bucket_value(edge) > limit_us else edge + 1  # values grow with the bucket's number
+        return sum(count for bucket, count in self.counts.items() if bucket >= above)
 
     def to_json(self) -> dict[str, int]:
         return {str(bucket): count for bucket, count in sorted(self.counts.items())}

@@ -100,6 +100,8 @@ class Step:
     why: str
 
 
+HOLD_COMPLETE = "hold complete"  # the stop of a step that was held to its end
+
 ValidityStatus = Literal["valid", "invalid", "inconclusive"]
 
 
@@ -113,7 +115,13 @@ class Validity:
 
 @dataclass(frozen=True, slots=True)
 class ConditionResult:
-    """How one SLO condition came out; `value` is the worst window's (None when there was nothing to judge)."""
+    """How one SLO condition came out.
+
+    Attributes:
+        value: the worst window's; None when there was nothing to judge (`windows` is 0), or when it falls on transactions
+            that never came back (`met` is False).
+        windows, windows_missed: windows that could be judged, and those beyond the limit.
+    """
 
     condition: SloCondition
     value: float | None
@@ -140,6 +148,8 @@ class ProbeResult:
         misses: why it is not sustainable, as sentences.
         stop: what ended it: `hold complete` or the reason of an abort.
         environment: instances in service etc. as observed, by the caller.
+        overloaded: the service fell behind the offered rate (backlog, or an abort for overload), so the failure is no noise.
+        in_flight_mean: mean of the arrivals in flight over the measured seconds.
     """
 
     stage: str
@@ -163,6 +173,18 @@ class ProbeResult:
     misses: tuple[str, ...]
     stop: str
     environment: Mapping[str, float] = field(default_factory=dict)
+    overloaded: bool = False
+    in_flight_mean: float = 0.0
+
+    @property
+    def load_s(self) -> float:
+        """Seconds of load that the step took."""
+        return max(self.ended_at - self.started_at, 0.0)
+
+    @property
+    def goodput_tps(self) -> float:
+        """Transactions per second that ended well, over the measured seconds."""
+        return self.errors.get("ok", 0) / self.measured_s if self.measured_s else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,10 +192,11 @@ class Answer:
     """The search's answer.
 
     Attributes:
-        tps: the maximum sustainable TPS, None when nothing is known.
-        low, high: 90 % interval in TPS; None where unbounded or unknown.
+        tps: the maximum sustainable TPS; None when nothing is known, or when no rate was sustained (`at_most`).
+        low, high: 90 % interval in TPS, `tps` inside; None where unbounded or unknown.
         verified: whether a soak at `tps` passed.
-        bound: `exact`, `at_least` (never broke up to the upper bound or the budget), `at_most` (even the lowest rate failed), `unknown`.
+        bound: `exact`; `at_least`: never broke up to the upper bound or the budget; `at_most`: every rate that counts
+            failed, and `high` is the lowest of them; `unknown`.
         validity: of the run as a whole.
         why: the story in a few sentences.
     """

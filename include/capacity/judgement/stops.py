@@ -1,0 +1,23 @@
+"""Why a step ended before its hold was complete, in words that `judge` and the search understand again.
+
+A stop is a reason and a sentence: `overload: 412 arrivals in flight, …`. `HOLD_COMPLETE` is the only stop without a reason.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Reason = Literal["overload", "slo", "guard", "shard"]
+
+OVERLOAD: Reason = "overload"  # the service fell behind: says something about the service
+SLO: Reason = "slo"  # the SLO can no longer be met, whatever the rest of the hold brings
+GUARD: Reason = "guard"  # a shard stopped its load by itself: says nothing about the service
+SHARD: Reason = "shard"  # a shard is missing or was started anew: says nothing about the service
+
+
+def stop(reason: Reason, sentence: str) -> str:
+    return f"{reason}: {sentence}"
+
+
+def is_stop(text: str, reason: Reason) -> bool:
+    return text.startswith(f"{reason}: ")

@@ -1,0 +1,315 @@
+"""The whole decision between two steps of a search, as a function of the probes so far.
+
+1. Ramp from the lower bound (or from below the prior) by a factor a step, until a step fails.
+2. Bracket: bisect in the logarithm between the highest pass and the lowest failure until they are close.
+3. Soak a little below the highest pass. Nothing is reported as verified that did not pass a soak: short probes overstate.
+   A failed soak steps down; what passed with a wide gap to the next failure is tried once higher.
+After each failure the service rests at a low rate until it is well again. Invalid probes are repeated.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from include.capacity.models import Done, ProbeResult, SearchSettings, Slo, Step
+from include.capacity.search import answers
+from include.capacity.search.evidence import PROBE, SOAK, Evidence, Trial, weigh
+from include.capacity.search.steps import StepMaker, rounded
+
+PRIOR_WARM, PRIOR_START = 0.5, 0.85  # of the prior: the warm-up, and the first step of the ramp
+SOAK_BACKOFF = 0.975  # of the highest pass: short probes overstate
+MAX_FAILED_SOAKS = 5
+WIDE_GAP = 1.08  # between a verified rate and the next failure: worth one more soak
+MAX_RESTS = 4
+WELL_FACTOR, WELL_MARGIN_MS = 1.5, 5.0  # well again: the median latency within this of the healthy one
+EASY_SHARE = 0.7  # of a limit: a soak that stays below it was passed with ease
+
+
+def next_step(settings: SearchSettings, slo: Slo, history: Sequence[ProbeResult]) -> Step | Done:
+    """Decides what comes next.
+
+    Args:
+        history: all results so far in order, of all stages; results of the kind `smoke` are left out.
+
+    Returns:
+        The next step; of the kind `soak` when the bracket is closed (or open no longer for lack of budget); Done at the end.
+    """
+    history = [result for result in history if result.step.kind != "smoke"]
+    evidence = weigh(history)
+    make = StepMaker(settings, slo)
+    if history:
+        again = _repeat(settings, make, evidence, history)
+        if again is not None:
+            return again
+    plan = _bracket(settings, make, evidence) or _soak(settings, make, evidence)
+    if isinstance(plan, Done) or not history:
+        return plan
+    return _recover(settings, make, evidence, history) or plan
+
+
+# ------------------------------------------------------------------------------------------------ repeat and recover
+
+
+def _repeat(
+    settings: SearchSettings, make: StepMaker, evidence: Evidence, history: Sequence[ProbeResult]
+) -> Step | Done | None:
+    """An invalid or inconclusive probe says nothing: rest, and repeat it; too many in a row end the search."""
+    attempts = _attempts(history)
+    if not attempts:
+        return None
+    last, count = attempts[-1], len(attempts)
+    reason = "; ".join(last.validity.reasons)
+    if count > settings.max_invalid_repeats:
+        return answers.inconclusive(
+            last.validity.reasons,
+            f"{count} attempts in a row at {last.step.rate_tps:g} tps ({last.step.kind}) were {last.validity.status}.",
+        )
+    if last.step.kind == "rest":
+        if history[-1] is not last:
+            return None
+        return make.rest(_good(settings, evidence), 2.0, f"The rest before was {last.validity.status}: {reason}")
+    if last.validity.status == "invalid" and history[-1] is last:
+        return make.rest(_good(settings, evidence), 1.0, f"The probe before was invalid: {reason}")
+    if history[-1] is not last and not _is_well(history[-1], evidence):
+        return None
+    if last.validity.status == "inconclusive":
+        return make.longer(last.step, f"Repeated for twice as long, since it was inconclusive: {reason}")
+    return Step(
+        last.step.kind,
+        last.step.rate_tps,
+        last.step.hold_s,
+        last.step.discard_s,
+        f"Repeated, since it was invalid: {reason}",
+    )
+
+
+def _attempts(history: Sequence[ProbeResult]) -> list[ProbeResult]:
+    """The not valid results of the same kind and rate at the end of the history, rests between them left out."""
+    attempts: list[ProbeResult] = []
+    for result in reversed(history):
+        if result.validity.status == "valid":
+            if result.step.kind == "rest":
+                continue
+            break
+        if attempts and result.step.kind == "rest" and attempts[0].step.kind != "rest":
+            continue
+        if attempts and (result.step.kind, result.step.rate_tps) != (attempts[0].step.kind, attempts[0].step.rate_tps):
+            break
+        attempts.insert(0, result)
+    return attempts
+
+
+def _recover(
+    settings: SearchSettings, make: StepMaker, evidence: Evidence, history: Sequence[ProbeResult]
+) -> Step | Done | None:
+    """The gate after a failed probe: the load goes on only when the service is well again."""
+    last = history[-1]
+    good = _good(settings, evidence)
+    if last.step.kind != "rest":
+        if last.sustainable is not False:
+            return None
+        return make.rest(good, 1.0, f"{last.step.rate_tps:g} tps failed; rest until the service is well again.")
+    if _is_well(last, evidence):
+        return None
+    rests = _rests(history)
+    if rests < MAX_RESTS:
+        return make.rest(good, 2.0**rests, "The service is not yet well again after the probe before.")
+    sentence = f"The service did not recover at {last.step.rate_tps:g} tps in {rests} rests."
+    verified = evidence.verified
+    if verified is not None:
+        return answers.verified_answer(settings, evidence, verified, sentence)
+    return answers.inconclusive((sentence,), "Replace the instances and run again.")
+
+
+def _rests(history: Sequence[ProbeResult]) -> int:
+    count = 0
+    for result in reversed(history):
+        if result.step.kind != "rest":
+            break
+        count += 1
+    return count
+
+
+def _is_well(rest: ProbeResult, evidence: Evidence) -> bool:
+    """Whether a rest (or whatever came last) shows a healthy service."""
+    if rest.step.kind != "rest":
+        return True
+    if rest.validity.status == "invalid" or rest.sustainable is False:
+        return False
+    healthy, median = evidence.healthy_p50_ms, rest.latency_ms.get("p50")
+    return healthy is None or median is None or median <= WELL_FACTOR * healthy + WELL_MARGIN_MS
+
+
+def _good(settings: SearchSettings, evidence: Evidence) -> float:
+    return evidence.low.rate_tps if evidence.low is not None else settings.lower_tps
+
+
+# ------------------------------------------------------------------------------------------------ ramp and bracket
+
+
+def _bracket(settings: SearchSettings, make: StepMaker, evidence: Evidence) -> Step | Done | None:
+    """The next step that makes the bracket of highest pass and lowest failure smaller; None when it is closed."""
+    step = _bracket_step(settings, make, evidence)
+    if isinstance(step, Step) and step.kind != "soak" and not _affordable(settings, evidence, step):
+        return None
+    return step
+
+
+def _bracket_step(settings: SearchSettings, make: StepMaker, evidence: Evidence) -> Step | Done | None:
+    low, high = evidence.low, evidence.high
+    if evidence.doubted is not None:
+        rate = evidence.doubted.rate_tps
+        return make.make("probe", rate, f"{rate:g} tps failed unexpectedly; test it again before it is believed.")
+    if not evidence.trials:
+        return _first(settings, make)
+    if high is not None and high.weight == SOAK:
+        return None  # longer tests decide from here
+    if low is None:
+        assert high is not None
+        if high.rate_tps <= settings.lower_tps:
+            return answers.at_most(
+                high.rate_tps, f"Even the lowest rate, {high.rate_tps:g} tps, failed: {high.result.misses[0]}"
+            )
+        return make.make("ramp", settings.lower_tps, f"{high.rate_tps:g} tps failed; start from the lowest rate.")
+    if low.rate_tps >= settings.upper_tps:
+        return None
+    if high is None or high.rate_tps > low.rate_tps * settings.ramp_factor * 1.1:
+        return _up(settings, make, low, high)
+    if high.rate_tps / low.rate_tps - 1 > settings.resolution:
+        middle = math.sqrt(low.rate_tps * high.rate_tps)
+        return make.make("probe", middle, f"Between {low.rate_tps:g} tps (passed) and {high.rate_tps:g} tps (failed).")
+    if low.weight < PROBE:
+        return make.make("probe", low.rate_tps, f"{low.rate_tps:g} tps has passed a short ramp step only.")
+    return None
+
+
+def _first(settings: SearchSettings, make: StepMaker) -> Step:
+    prior = settings.prior_tps
+    if prior is None or not settings.lower_tps < PRIOR_WARM * prior < settings.upper_tps:
+        return make.make("ramp", settings.lower_tps, "The lowest rate.")
+    return make.make("warm", PRIOR_WARM * prior, f"Half of the prior, {prior:g} tps: warm up before the ramp.")
+
+
+def _up(settings: SearchSettings, make: StepMaker, low: Trial, high: Trial | None) -> Step:
+    prior, factor = settings.prior_tps, settings.ramp_factor
+    why = f"{low.rate_tps:g} tps passed."
+    rate = low.rate_tps * factor
+    if prior is not None:
+        if low.result.step.kind == "warm":
+            rate, why = PRIOR_START * prior, f"Just below the prior, {prior:g} tps."
+        elif PRIOR_START * prior <= low.rate_tps * 1.01 and low.rate_tps < 1.2 * prior:
+            rate = low.rate_tps * math.sqrt(factor)  # the answer is likely near: smaller steps overshoot less
+    if high is not None:
+        rate = min(rate, math.sqrt(low.rate_tps * high.rate_tps))
+    return make.make("ramp", min(rate, settings.upper_tps), why)
+
+
+# ------------------------------------------------------------------------------------------------ soak
+
+
+def _soak(settings: SearchSettings, make: StepMaker, evidence: Evidence) -> Step | Done:
+    verified, high, low = evidence.verified, evidence.high, evidence.low
+    if verified is not None:
+        return _after_passed_soak(settings, make, evidence, verified)
+    failed = [soak for soak in evidence.soaks if not soak.passed]
+    if failed and failed[-1] in evidence.failures:
+        return _after_failed_soak(settings, make, evidence, failed)
+    if low is None:
+        return answers.inconclusive(
+            (f"No rate passed within the load budget of {settings.max_load_s:g} s.",),
+            "Raise search.max_load." if high is None else f"{high.rate_tps:g} tps failed.",
+        )
+    at_upper = low.rate_tps >= settings.upper_tps
+    rate = low.rate_tps if at_upper else max(SOAK_BACKOFF * low.rate_tps, settings.lower_tps)
+    step = make.make("soak", rate, _soak_why(low, high))
+    if not _affordable(settings, evidence, step):
+        return answers.unverified_answer(
+            evidence, step.rate_tps, f"The load budget of {settings.max_load_s:g} s was used up before a soak."
+        )
+    return step
+
+
+def _soak_why(low: Trial, high: Trial | None) -> str:
+    if high is None:
+        return f"{low.rate_tps:g} tps passed, and no rate failed."
+    return f"{low.rate_tps:g} tps passed, {high.rate_tps:g} tps failed; a long hold just below must verify it."
+
+
+def _after_failed_soak(
+    settings: SearchSettings, make: StepMaker, evidence: Evidence, failed: Sequence[Trial]
+) -> Step | Done:
+    last = min(failed, key=lambda soak: soak.rate_tps)
+    if last.rate_tps <= settings.lower_tps:
+        return answers.at_most(last.rate_tps, f"Even the lowest rate, {last.rate_tps:g} tps, failed its soak.")
+    if len(failed) >= MAX_FAILED_SOAKS:
+        return answers.at_most(last.rate_tps, f"{len(failed)} soaks failed, the last at {last.rate_tps:g} tps.")
+    step = make.make("soak", step_down(settings, last), f"The soak at {last.rate_tps:g} tps failed.")
+    if not _affordable(settings, evidence, step):
+        return answers.unverified_answer(
+            evidence,
+            step.rate_tps,
+            f"The soak at {last.rate_tps:g} tps failed, and the load budget of {settings.max_load_s:g} s was used up.",
+        )
+    return step
+
+
+def step_down(settings: SearchSettings, failed: Trial) -> float:
+    """The next rate after a failed soak: 3.5 % lower, or down to what the service still did well, at most 12 %."""
+    rate = failed.rate_tps
+    goodput = 0.985 * failed.result.goodput_tps
+    return max(min(0.965 * rate, max(goodput, 0.88 * rate)), settings.lower_tps)
+
+
+def _after_passed_soak(settings: SearchSettings, make: StepMaker, evidence: Evidence, verified: Trial) -> Step | Done:
+    high = evidence.high
+    step: Step | None = None
+    if high is not None and _is_suspicious(high, verified, evidence):
+        step = make.make(
+            "probe", high.rate_tps, f"The soak passed with ease; {high.rate_tps:g} tps failed only once: test it again."
+        )
+    elif evidence.low is not None and SOAK_BACKOFF * evidence.low.rate_tps > verified.rate_tps * WIDE_GAP:
+        step = make.make("soak", SOAK_BACKOFF * evidence.low.rate_tps, "A higher rate has passed since the last soak.")
+    elif high is not None and high.rate_tps > verified.rate_tps * WIDE_GAP and not _tried_middle(evidence):
+        middle = math.sqrt(verified.rate_tps * high.rate_tps)
+        step = make.make("soak", middle, f"The gap up to {high.rate_tps:g} tps (failed) is wide: one more soak in it.")
+    if step is None:
+        return answers.verified_answer(settings, evidence, verified)
+    if not _affordable(settings, evidence, step):
+        return answers.verified_answer(settings, evidence, verified, "The load budget ended the search here.")
+    return step
+
+
+def _tried_middle(evidence: Evidence) -> bool:
+    """Whether a soak was already run above one that had passed."""
+    soaks = evidence.soaks
+    return any(
+        earlier.passed and later.order > earlier.order and later.rate_tps > earlier.rate_tps
+        for earlier in soaks
+        for later in soaks
+    )
+
+
+def _is_suspicious(high: Trial, verified: Trial, evidence: Evidence) -> bool:
+    """A single short failure without overload, close above a rate that was held for long with ease."""
+    if high.weight == SOAK or high.result.overloaded:
+        return False
+    failed_there = sum(
+        not trial.passed and rounded(trial.rate_tps) == rounded(high.rate_tps) for trial in evidence.trials
+    )
+    ease = all(
+        condition.value is not None and condition.value <= EASY_SHARE * condition.condition.limit
+        for condition in verified.result.conditions
+    )
+    return ease and failed_there < 2
+
+
+# ------------------------------------------------------------------------------------------------ budget
+
+
+def _affordable(settings: SearchSettings, evidence: Evidence, step: Step) -> bool:
+    """Whether the budget lasts for the step, and after a shorter one still for a soak."""
+    reserve = 0.0 if step.kind == "soak" else settings.soak_s + settings.rest_s
+    if evidence.verified is not None:
+        reserve = 0.0
+    return evidence.spent_s + step.hold_s + reserve <= settings.max_load_s

@@ -1,0 +1,141 @@
+"""What the probes so far say: which rates passed, which failed, and which of that is believed.
+
+A later and at least as long test overrules an earlier one. Two kinds of failure are doubted, and tested once more:
+a ramp step that missed its SLO without an overload (a few seconds can be unlucky), and a failure at or below a rate that
+passed an at least as long test before (the service may still have been hurt by the probe before).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from include.capacity.models import ProbeResult, StepKind
+
+WEIGHT: dict[StepKind, int] = {"warm": 1, "ramp": 1, "probe": 2, "soak": 3}  # the longer, the more it says
+PROBE, SOAK = WEIGHT["probe"], WEIGHT["soak"]
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A valid probe that loads the service, in its order."""
+
+    order: int
+    rate_tps: float
+    weight: int
+    result: ProbeResult
+
+    @property
+    def passed(self) -> bool:
+        return self.result.sustainable is True
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Passes and believed failures, and a failure to test again.
+
+    Attributes:
+        passes: those that no believed failure voids.
+        failures: those that are believed.
+        doubted: the first failure that needs a second test, if any.
+        spent_s: seconds of load so far, rests included.
+    """
+
+    trials: tuple[Trial, ...]
+    passes: tuple[Trial, ...]
+    failures: tuple[Trial, ...]
+    doubted: Trial | None
+    spent_s: float
+
+    @property
+    def low(self) -> Trial | None:
+        """The highest rate that passed; of equal rates the longest test."""
+        return max(self.passes, key=lambda trial: (trial.rate_tps, trial.weight), default=None)
+
+    @property
+    def high(self) -> Trial | None:
+        """The lowest rate that failed; of equal rates the longest test."""
+        return min(self.failures, key=lambda trial: (trial.rate_tps, -trial.weight), default=None)
+
+    @property
+    def soaks(self) -> tuple[Trial, ...]:
+        return tuple(trial for trial in self.trials if trial.weight == SOAK)
+
+    @property
+    def verified(self) -> Trial | None:
+        """The highest rate that passed a soak."""
+        return max(
+            (trial for trial in self.passes if trial.weight == SOAK), key=lambda trial: trial.rate_tps, default=None
+        )
+
+    @property
+    def healthy_p50_ms(self) -> float | None:
+        """The median latency at low rates: of the passes up to 0.7 of the highest, else of all."""
+        low = self.low
+        if low is None:
+            return None
+        light = [trial for trial in self.passes if trial.rate_tps <= 0.7 * low.rate_tps] or list(self.passes)
+        medians = sorted(trial.result.latency_ms["p50"] for trial in light if "p50" in trial.result.latency_ms)
+        return medians[len(medians) // 2] if medians else None
+
+
+def weigh(history: Sequence[ProbeResult]) -> Evidence:
+    """Weighs a search's history (smoke left out)."""
+    trials = tuple(
+        Trial(order, result.step.rate_tps, WEIGHT[result.step.kind], result)
+        for order, result in enumerate(history)
+        if result.step.kind in WEIGHT and result.validity.status == "valid"
+    )
+    failures = []
+    doubted: Trial | None = None
+    for trial in trials:
+        if trial.passed or _overruled(trial, trials):
+            continue
+        if doubted is None and _is_doubted(trial, trials):
+            doubted = trial
+        else:
+            failures.append(trial)
+    passes = tuple(trial for trial in trials if trial.passed and not _voided(trial, failures))
+    return Evidence(trials, passes, tuple(failures), doubted, sum(result.load_s for result in history))
+
+
+def _overruled(failure: Trial, trials: Iterable[Trial]) -> bool:
+    """A later, at least as long test passed at this rate or a higher one."""
+    return any(
+        trial.passed
+        and trial.order > failure.order
+        and trial.weight >= failure.weight
+        and trial.rate_tps >= failure.rate_tps
+        for trial in trials
+    )
+
+
+def _is_doubted(failure: Trial, trials: Sequence[Trial]) -> bool:
+    soft_ramp = failure.weight < PROBE and not failure.result.overloaded
+    contradicted = failure.weight < SOAK and any(
+        trial.passed
+        and trial.order < failure.order
+        and trial.weight >= failure.weight
+        and trial.rate_tps >= failure.rate_tps
+        for trial in trials
+    )
+    retested = any(
+        not trial.passed
+        and trial is not failure
+        and trial.weight >= PROBE
+        and trial.rate_tps == failure.rate_tps
+        and trial.order > failure.order
+        for trial in trials
+    )
+    confirms = any(
+        not trial.passed and trial.order < failure.order and trial.rate_tps == failure.rate_tps for trial in trials
+    )
+    return (soft_ramp or contradicted) and not (retested or confirms)
+
+
+def _voided(passed: Trial, failures: Iterable[Trial]) -> bool:
+    """A believed failure at this rate or a lower one came later, or is of a longer test."""
+    return any(
+        failure.rate_tps <= passed.rate_tps and (failure.order > passed.order or failure.weight > passed.weight)
+        for failure in failures
+    )

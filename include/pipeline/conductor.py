@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from include.capacity.errors import InvalidData, NotReady, StoreError
 from include.capacity.fleet import FleetTotals, FleetView
 from include.capacity.histogram import Histogram
-from include.capacity.judgement import judge, watch
+from include.capacity.judgement.probe import judge
+from include.capacity.judgement.watching import watch
 from include.capacity.models import FleetSecond, ProbeResult, Slo, Step, ValidityLimits
 from include.capacity.protocol import COMMAND_PATH, Command, ShardReport, report_path, shard_folder
 from include.store.artefacts import ArtefactStore

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fnmatch
 import logging
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +17,8 @@ from headroom_airflow.hooks.ec2_network import NetworkHook
 from include.capacity.errors import ConfigError, GuardRefused, NotReady
 from include.capacity.profile import ServiceProfile
 from include.capacity.protocol import DISMISSED_PATH, SPEC_PATH, FleetSpec
-from include.loadgen.plan.prepare import PlanSettings, PreparedPlan, prepare_plan
+from include.loadgen.plan import prepare
+from include.loadgen.plan.settings import PlanSettings, PreparedPlan
 from include.pipeline.installation import REPOSITORY
 from include.pipeline.run_plan import RunPlan
 from include.store.artefacts import ArtefactStore
@@ -55,8 +55,7 @@ def check_plan(profile: ServiceProfile, target: Target) -> PreparedPlan:
         allow_hosts=profile.target.allow_hosts,
         dispatcher_script=DISPATCHER_SCRIPT,
     )
-    with tempfile.TemporaryDirectory(prefix="headroom-plan-") as folder:
-        return prepare_plan(plan_file(profile), Path(folder) / "prepared.jmx", settings=settings)
+    return prepare.check_plan(plan_file(profile), settings=settings)
 
 
 def check_target(profile: ServiceProfile, target: Target) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from include.store.artefacts import ArtefactStore
 
+VERSION = "0.1.0"
 REPOSITORY = Path(__file__).resolve().parents[2]
 SERVICES = REPOSITORY / "include" / "services"
 

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from typing import Any
 
-from include.capacity.codec import answer_from_json, answer_to_json, probe_from_json, probe_to_json
-from include.capacity.fleet import merged_rows
-from include.capacity.histogram import Histogram
+from include.capacity.codec import (
+    answer_from_json,
+    answer_to_json,
+    probe_from_json,
+    probe_to_json,
+    second_from_json,
+    second_to_json,
+)
 from include.capacity.models import Answer, FleetSecond, ProbeResult
+from include.capacity.report.tables import run_second
 from include.pipeline.installation import Installation
 from include.pipeline.run_plan import STAGES, RunPlan, load, run_key
 from include.store.artefacts import ArtefactStore
 
 ANSWER_PATH = "answer.json"
 SMOKE_PATH = "smoke.json"
-ENVIRONMENT_PATH = "environment.json"
+NOTES_PATH = "notes.json"
 COLLECTED_PATH = "collected.json"
 RESULT_PATH = "result.json"
 
@@ -47,19 +55,37 @@ class RunFolder:
         return found
 
     def add_probe(self, result: ProbeResult, seconds: Iterable[FleetSecond]) -> None:
-        """Stores a probe and its seconds; the seconds first, so that a stored probe always has them."""
+        """Stores a probe and the seconds it was judged on; the seconds first: a stored probe always has them."""
         name = f"{result.stage}/{result.number:03d}.json"
-        rows = [second_row(second, result) for second in seconds]
+        rows = [second_to_json(second) for second in seconds]
         self.store.write(f"seconds/{name}", json.dumps(rows, separators=(",", ":")).encode())
         self.store.write_json(f"probes/{name}", probe_to_json(result))
 
-    def seconds(self) -> list[dict[str, Any]]:
-        """The per-second table of the whole run, ordered by time."""
-        rows: list[dict[str, Any]] = []
-        for stage in STAGES:
-            for name in self.store.names(f"seconds/{stage}"):
-                rows += self.store.read_json(f"seconds/{stage}/{name}")
-        return sorted(rows, key=lambda row: (row["second"], row["stage"], row["number"]))
+    def seconds_of(self, probe: ProbeResult) -> list[FleetSecond]:
+        rows = self.store.read_json(f"seconds/{probe.stage}/{probe.number:03d}.json")
+        return [second_from_json(row) for row in rows]
+
+    def seconds_table(self) -> list[dict[str, Any]]:
+        """One row per second of all probes, smoke included, ordered by time (see `capacity.report.tables`)."""
+        rows = []
+        for probe in self.probes(STAGES):
+            seconds = self.seconds_of(probe)
+            judged_from = math.ceil(probe.step.discard_s)
+            rows += [
+                asdict(
+                    run_second(
+                        second,
+                        stage=probe.stage,
+                        probe=probe.number,
+                        kind=probe.step.kind,
+                        judged=index >= judged_from,
+                        commanded_tps=probe.step.rate_tps,
+                        transactions_per_arrival=probe.transactions_per_arrival,
+                    )
+                )
+                for index, second in enumerate(seconds)
+            ]
+        return sorted(rows, key=lambda row: (row["second"], row["stage"], row["probe"]))
 
     def save_answer(self, answer: Answer) -> None:
         self.store.write_json(ANSWER_PATH, answer_to_json(answer))
@@ -70,36 +96,10 @@ class RunFolder:
     def transactions_per_arrival(self) -> float:
         return float(self.store.read_json(SMOKE_PATH)["transactions_per_arrival"])
 
-    def note_environment(self, facts: Mapping[str, Any]) -> None:
-        """Adds facts about the environment to what is known already."""
-        known = self.environment()
-        self.store.write_json(ENVIRONMENT_PATH, {**known, **facts})
+    def note(self, facts: Mapping[str, Any]) -> None:
+        """Adds facts (about the environment, about times) to what is known already."""
+        known = self.notes()
+        self.store.write_json(NOTES_PATH, {**known, **facts})
 
-    def environment(self) -> dict[str, Any]:
-        return json.loads(self.store.read_or_none(ENVIRONMENT_PATH) or b"{}")
-
-
-def second_row(second: FleetSecond, result: ProbeResult) -> dict[str, Any]:
-    """One line of the per-second table: rates in TPS, latencies in ms (null when nothing completed)."""
-    outcomes = merged_rows([second])
-    latency = Histogram.merged(outcomes.values())
-    return {
-        "second": second.second,
-        "stage": result.stage,
-        "number": result.number,
-        "kind": result.step.kind,
-        "commanded_tps": result.step.rate_tps,
-        "offered_tps": second.offered * result.transactions_per_arrival,
-        "completed_tps": second.completed,
-        "transactions": latency.total,
-        "p50_ms": latency.quantile_ms(0.5),
-        "p95_ms": latency.quantile_ms(0.95),
-        "p99_ms": latency.quantile_ms(0.99),
-        "errors": sum(count.total for outcome, count in outcomes.items() if outcome != "ok"),
-        "lag_p99_ms": second.lag.quantile_ms(0.99),
-        "in_flight": second.in_flight,
-        "shards": len(second.shards),
-        "missing_shards": len(second.missing),
-        "rejected": second.rejected,
-        "generator_cpu_cores": max((shard.generator.jmeter_cpu_cores for shard in second.shards), default=0.0),
-    }
+    def notes(self) -> dict[str, Any]:
+        return json.loads(self.store.read_or_none(NOTES_PATH) or b"{}")

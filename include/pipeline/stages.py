@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 
 from include.capacity.errors import Inconclusive, NotReady
 from include.capacity.models import Done, ProbeResult, Step
-from include.capacity.search import next_step
+from include.capacity.search.decision import next_step
 from include.pipeline.conductor import Conductor, Stage
 from include.pipeline.run_folder import SMOKE_PATH, RunFolder
 from include.pipeline.run_plan import STAGES, RunPlan

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 import logging
+import time
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 from airflow.sdk import get_current_context
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from include.capacity.errors import ConfigError, GuardRefused, Inconclusive, InvalidData
 from include.pipeline.installation import Installation
@@ -92,7 +93,7 @@ def check(service: str) -> dict[str, Any]:
     checks.check_free(environment, Installation.from_environment().store(), plan.run_id)
     checks.check_group(environment)
     check_target(plan.profile, target)
-    folder.note_environment({"before": environment.facts(), "plan_notes": list(prepared.notes)})
+    folder.note({"before": environment.facts(), "plan_notes": list(prepared.notes)})
     for note in prepared.notes:
         log.info("Plan: %s", note)
     return {
@@ -119,8 +120,9 @@ def prescale(service: str) -> dict[str, Any]:
 
     plan, folder = _this_run(service)
     environment = Environment.of(plan.profile)
+    folder.note({"prescale_began_at": time.time()})
     waited = bring_to_size(environment, folder.store.read_json(JOURNAL_PATH))
-    folder.note_environment({"during": environment.facts(), "instances": _instances(environment)})
+    folder.note({"during": environment.facts(), "instances": _instances(environment)})
     return {"waited_s": round(waited, 1), **environment.observe()}
 
 
@@ -140,6 +142,7 @@ def open_fleet(service: str) -> list[dict[str, Any]]:
     plan, folder = _this_run(service)
     target = Environment.of(plan.profile).target()
     fleet.check_target(plan.profile, target)
+    folder.note({"fleet_opened_at": time.time(), "target": "{}://{}:{}".format(*target)})
     return fleet.open_fleet(plan, folder.store, target, fleet.check_plan(plan.profile, target))
 
 
@@ -169,7 +172,9 @@ def dismiss_fleet(service: str) -> float:
     from include.pipeline import fleet
 
     plan, folder = _this_run(service)
-    return round(fleet.dismiss_fleet(plan, folder.store), 1)
+    waited = fleet.dismiss_fleet(plan, folder.store)
+    folder.note({"fleet_ended_at": time.time()})
+    return round(waited, 1)
 
 
 @translated
@@ -190,11 +195,54 @@ def restore(service: str) -> dict[str, Any]:
 
     plan, folder = _this_run(service)
     outcome = play_back(Environment.of(plan.profile), Installation.from_environment().store(), folder.store)
+    folder.note({"restored_at": time.time()})
     if not outcome["equal"]:
         raise AirflowFailException(
             "The environment is not as it was: " + "; ".join([*outcome["differences"], *outcome["conflicts"]])
         )
     return outcome
+
+
+@translated
+def validate(service: str) -> dict[str, Any]:
+    """Great Expectations over what was collected; fails when the data cannot carry an answer."""
+    from include.pipeline.analysis import validate_collected
+
+    plan, folder = _this_run(service)
+    outcomes = validate_collected(plan, folder)
+    for outcome in outcomes:
+        level = logging.INFO if outcome.success else logging.WARNING
+        log.log(level, "%s: %s (%s)", "met" if outcome.success else "NOT MET", outcome.meaning, outcome.observed)
+    failed = [outcome.name for outcome in outcomes if not outcome.success and outcome.severity == "fail"]
+    if failed:
+        raise AirflowFailException(
+            f"The collected data cannot carry an answer: {', '.join(failed)}; see the Data Docs."
+        )
+    return {"expectations": len(outcomes), "warnings": [outcome.name for outcome in outcomes if not outcome.success]}
+
+
+@translated
+def compare(service: str) -> dict[str, Any]:
+    """The verdict against the last accepted run."""
+    from include.pipeline.analysis import compare_with_history
+
+    plan, folder = _this_run(service)
+    comparison = compare_with_history(plan, folder, Installation.from_environment())
+    return {"verdict": comparison.verdict, "reasons": list(comparison.reasons)}
+
+
+@translated
+def publish(service: str) -> dict[str, Any]:
+    """result.json, history, charts and the scaling document, from what the stages stored."""
+    from include.pipeline.analysis import publish as publish_result
+    from include.pipeline.run_folder import RESULT_PATH
+
+    plan, folder = _this_run(service)
+    if not folder.probes(["smoke", "search", "confirm"]):
+        raise AirflowSkipException("The run ended before any load; there is nothing to publish.")
+    result = publish_result(plan, folder, Installation.from_environment())
+    answer = result["answer"]
+    return {"result": f"{folder.store.url}/{RESULT_PATH}", "tps": answer["tps"], "verified": answer["verified"]}
 
 
 @translated

@@ -1,0 +1,155 @@
+"""The conductor against a simulated fleet: leases, readiness, holding, aborting, resuming."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from include.capacity.errors import NotReady
+from include.capacity.models import Slo, SloCondition, Step, ValidityLimits
+from include.capacity.protocol import COMMAND_PATH, Command
+from include.pipeline.conductor import PROGRESS_PATH, Conductor, Stage
+from include.store.artefacts import ArtefactStore
+from tests.unit.pipeline.simulated_fleet import SimulatedFleet
+
+SLO = Slo((SloCondition("latency_p95_ms", 250.0), SloCondition("error_ratio", 0.01)))
+LIMITS = ValidityLimits(40.0, 0.9, 0.1, 1, 0.001, 0.02)
+PROBE = Step("probe", 60.0, 12.0, 2.0, "a test")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ArtefactStore:
+    return ArtefactStore.open(str(tmp_path))
+
+
+def conductor(fleet: SimulatedFleet, epoch: int = 1001) -> Conductor:
+    return Conductor(
+        fleet.store,
+        Stage("search", epoch),
+        shards=fleet.shards,
+        lease_s=3.0,
+        slo=SLO,
+        limits=LIMITS,
+        observe=lambda: {"in_service": 2.0},
+        clock=fleet.clock(),
+    )
+
+
+def test_a_hold_is_judged_on_what_the_shards_counted(store: ArtefactStore) -> None:
+    fleet = SimulatedFleet(store)
+    conducted = conductor(fleet)
+    conducted.wait_ready(10)
+    result, seconds = conducted.run_step(PROBE, 4, transactions_per_arrival=1.0)
+    assert result.validity.status == "valid", result.validity.reasons
+    assert result.sustainable, result.misses
+    assert (result.stage, result.number, result.stop) == ("search", 4, "hold complete")
+    assert result.environment == {"in_service": 2.0}
+    assert len(seconds) == 12
+    assert result.offered_tps == pytest.approx(60, rel=0.15)
+    assert {rate for at, rate in fleet.rates if rate} == {60.0}  # never a gap: the lease was renewed in time
+
+
+def test_an_overload_is_aborted_long_before_the_hold_ends(store: ArtefactStore) -> None:
+    fleet = SimulatedFleet(store, capacity_tps=50)
+    conducted = conductor(fleet)
+    conducted.wait_ready(10)
+    began = fleet.now
+    result, _ = conducted.run_step(Step("probe", 200.0, 60.0, 2.0, "far too much"), 0, transactions_per_arrival=1.0)
+    assert result.sustainable is False
+    assert result.stop != "hold complete"
+    assert fleet.now - began < 10
+    fleet.advance(1)
+    assert fleet.rate() == 0
+
+
+def test_without_its_conductor_the_fleet_falls_to_zero_within_the_lease(store: ArtefactStore) -> None:
+    fleet = SimulatedFleet(store)
+    conducted = conductor(fleet)
+    conducted.command(80)
+    fleet.advance(2)
+    assert fleet.rate() == 80
+    fleet.advance(1.3)
+    assert fleet.rate() == 0
+
+
+def test_commands_of_an_older_conductor_lose(store: ArtefactStore) -> None:
+    fleet = SimulatedFleet(store)
+    old, new = conductor(fleet, epoch=1001), conductor(fleet, epoch=1002)
+    new.command(10)
+    fleet.advance(0.3)
+    old.command(500)
+    fleet.advance(0.3)
+    assert fleet.rate() == 10
+    assert Command.loads(store.read(COMMAND_PATH)).epoch == 1001  # it did write, but no shard obeys it
+
+
+def test_a_silent_shard_makes_the_probe_invalid_never_slow(store: ArtefactStore) -> None:
+    fleet = SimulatedFleet(store)
+    conducted = conductor(fleet)
+    conducted.wait_ready(10)
+    fleet.silent = {1}
+    result, _ = conducted.run_step(PROBE, 0, transactions_per_arrival=1.0)
+    assert result.validity.status == "invalid"
+    assert result.sustainable is None
+    assert "Shard 1" in " ".join(result.validity.reasons)
+
+
+def test_a_restarted_shard_makes_the_probe_invalid(store: ArtefactStore) -> None:
+    fleet = SimulatedFleet(store)
+    conducted = conductor(fleet)
+    conducted.wait_ready(10)
+    original = fleet.clock().sleep
+
+    def sleep(seconds: float) -> None:
+        original(seconds)
+        if fleet.now > start + 5 and not restarted:
+            restarted.append(1)
+            fleet.restart(0)
+
+    restarted: list[int] = []
+    start = fleet.now
+    conducted._clock = type(conducted._clock)(now=lambda: fleet.now, sleep=sleep)
+    result, _ = conducted.run_step(PROBE, 0, transactions_per_arrival=1.0)
+    assert result.validity.status == "invalid", result.validity
+
+
+def test_lag_of_the_generator_makes_the_probe_invalid(store: ArtefactStore) -> None:
+    fleet = SimulatedFleet(store)
+    fleet.lag_ms = 120.0
+    conducted = conductor(fleet)
+    conducted.wait_ready(10)
+    result, _ = conducted.run_step(PROBE, 0, transactions_per_arrival=1.0)
+    assert result.validity.status == "invalid"
+    assert "lag" in " ".join(result.validity.reasons)
+
+
+def test_a_fleet_that_never_comes_is_told_with_what_each_shard_said(store: ArtefactStore) -> None:
+    fleet = SimulatedFleet(store)
+    fleet.silent = {1}
+    with pytest.raises(NotReady, match="shard 1: has not reported yet"):
+        conductor(fleet).wait_ready(10)
+
+
+def test_progress_is_told_while_a_step_is_held(store: ArtefactStore) -> None:
+    fleet = SimulatedFleet(store)
+    conducted = conductor(fleet)
+    conducted.wait_ready(10)
+    conducted.run_step(PROBE, 2, transactions_per_arrival=1.0)
+    progress = json.loads(store.read(PROGRESS_PATH))
+    assert (progress["stage"], progress["number"], progress["rate_tps"]) == ("search", 2, 60.0)
+    assert progress["achieved_tps"] == pytest.approx(60, rel=0.3)
+
+
+def test_an_unreadable_report_is_left_out(store: ArtefactStore) -> None:
+    fleet = SimulatedFleet(store, shards=1)
+    conducted = conductor(fleet)
+    conducted.wait_ready(10)
+    name = store.names("fleet/shard-000")[0]
+    last = store.names(f"fleet/shard-000/{name}/reports")[-1]
+    number = int(last.split(".")[0]) + 1
+    store.write(f"fleet/shard-000/{name}/reports/{number:06d}.json", b'{"schema": 1, "shar')
+    fleet._number[0] = number + 1
+    result, _ = conducted.run_step(PROBE, 0, transactions_per_arrival=1.0)
+    assert result.validity.status == "valid", result.validity

@@ -7,6 +7,7 @@ PLANT ?=
 KEEP ?= 1
 
 VENV_PYTHON := $(CURDIR)/.venv/bin/python
+IF_SET_UP := if [ ! -x $(VENV_PYTHON) ]; then echo "Nothing runs: Headroom is not set up here."; exit 0; fi;
 export PYTHONPATH := $(CURDIR)
 
 .DEFAULT_GOAL := help
@@ -28,14 +29,15 @@ demo: setup ## Run the whole weekly run against the sandbox and show the answer 
 up: setup ## Start the sandbox and Airflow; prints the address and the login
 	@$(VENV_PYTHON) -m tools.stack up
 
-down: setup ## Stop what `up` and `demo` started
-	@$(VENV_PYTHON) -m tools.stack down
+# These must work where the set-up cannot, such as without a network.
+down: ## Stop what `up` and `demo` started
+	@$(IF_SET_UP) $(VENV_PYTHON) -m tools.stack down
 
-status: setup ## Say what runs, and where
-	@$(VENV_PYTHON) -m tools.stack status
+status: ## Say what runs, and where
+	@$(IF_SET_UP) $(VENV_PYTHON) -m tools.stack status
 
-logs: setup ## Show the newest lines of every log
-	@$(VENV_PYTHON) -m tools.stack logs
+logs: ## Show the newest lines of every log
+	@$(IF_SET_UP) $(VENV_PYTHON) -m tools.stack logs
 
 test: ## Set up, lint, and run every test; ends with the wall time of each part
 	@$(PYTHON) tools/check.py setup lint unit components dags system
@@ -69,7 +71,7 @@ jmeter-lock: setup ## Resolve the jars of JMeter anew and write tools/jmeter/jme
 docs: setup ## Write the generated pages of docs/
 	@$(VENV_PYTHON) -m tools.docs
 
-clean: ## Remove what the commands wrote; the toolchain stays
+clean: down ## Stop everything, then remove what the commands wrote; the toolchain stays
 	@if [ -d build ]; then find build -mindepth 1 -maxdepth 1 ! -name toolchain -exec rm -rf {} +; fi
 	@find . -path ./.venv -prune -o -path ./build -prune -o -name __pycache__ -type d -print0 | xargs -0 rm -rf
 

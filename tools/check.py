@@ -1,8 +1,8 @@
 """Runs the checks of `make test` one after another and ends with a table of their wall times.
 
-`python3 tools/check.py PART...` with the parts setup, lint, unit, components, dags and system. Standard library only: the
-set-up, which makes the virtual environment, is one of the parts. A part that fails does not stop the others, except the
-set-up, which all others need.
+`python3 tools/check.py PART...` with the parts setup, lint, unit, components, dags and system. Standard library only:
+the set-up, which makes the virtual environment, is one of the parts. A part that fails does not stop the others, except
+the set-up, which all others need.
 """
 
 from __future__ import annotations
@@ -61,11 +61,14 @@ def parts() -> dict[str, Part]:
 
 
 def check_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of the checks: Airflow keeps its files below build/, whatever the user's own Airflow does."""
+    """Return the environment of the checks: the given one with Airflow's own settings instead of the user's."""
     own = {name: value for name, value in environment.items() if not name.startswith("AIRFLOW_")}
+    return {**own, "PYTHONPATH": str(ROOT), **airflow_settings()}
+
+
+def airflow_settings() -> dict[str, str]:
+    """Return the settings for Airflow in tests: it keeps its files below build/."""
     return {
-        **own,
-        "PYTHONPATH": str(ROOT),
         "AIRFLOW_HOME": str(ROOT / "build" / "airflow-test"),
         "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),

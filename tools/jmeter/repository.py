@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from tools.errors import ToolError, is_disk_full
+from tools.errors import ToolError
 from tools.jmeter.lock import LockedJar
 
 REPOSITORY_VARIABLE = "HEADROOM_MAVEN_REPOSITORY"
@@ -49,9 +49,7 @@ class MavenRepository:
                 return self._fetch_once(jar, folder)
             except ConnectionError:
                 if attempt == ATTEMPTS:
-                    raise ToolError(
-                        f"No connection to the Maven repository{self._name()} for {jar.file_name}: {_CURE}"
-                    ) from None
+                    raise self._no_connection(jar) from None
                 self._sleep(attempt * 0.5)
         raise AssertionError("unreachable: the last attempt returns or raises")
 
@@ -67,9 +65,10 @@ class MavenRepository:
         (folder / jar.path).unlink(missing_ok=True)
         try:
             return Path(artifact.resolve())
+        except requests.ConnectTimeout:
+            # Nobody answers at all: another attempt would only double the wait.
+            raise self._no_connection(jar) from None
         except requests.RequestException as error:
-            if isinstance(error.__cause__, OSError) and is_disk_full(error.__cause__):
-                raise error.__cause__ from None
             raise ConnectionError(str(error)) from error
         except RuntimeError:
             # jgo answers so to every status but 200.
@@ -77,6 +76,9 @@ class MavenRepository:
                 f"The Maven repository{self._name()} does not hand out {jar.path}: if it is a mirror, check that it "
                 f"carries Maven Central; else {_CURE}"
             ) from None
+
+    def _no_connection(self, jar: LockedJar) -> ToolError:
+        return ToolError(f"No connection to the Maven repository{self._name()} for {jar.file_name}: {_CURE}")
 
     def _name(self) -> str:
         return f" {self._url}" if self._url else ""

@@ -48,7 +48,8 @@ class Packages:
         installer = self._install_packages()
         (venv / UNFINISHED).unlink()
         write_stamp(venv / STAMP, self._digest())
-        return f"{len(locked_sections(self._layout.requirements.read_text(encoding='utf-8')))} packages by {installer}"
+        count = len(locked_sections(self._layout.requirements.read_text(encoding="utf-8")))
+        return f"{count} locked packages by {installer}"
 
     def _digest(self) -> str:
         try:

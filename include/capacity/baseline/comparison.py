@@ -152,7 +152,7 @@ def _against(current: RunLevel, base: RunLevel, comparable: Sequence[RunLevel]) 
     if current.tps is None or not current.trusted:
         return told("rerun", "This run's answer was not verified by a soak. Repeat it.")
     gap = math.log(current.tps / base.tps)
-    change = f"{abs(current.tps / base.tps - 1):.1%} {'less' if gap < 0 else 'more'} than {base.tps:.1f} TPS"
+    change = f"{abs(current.tps / base.tps - 1) * 100:.1f} % {'less' if gap < 0 else 'more'} than {base.tps:.1f} TPS"
     if current.bound == "at_least" and gap <= limit:
         if gap >= -suspicion:
             return told("no_change", "The service held the highest rate tried; it may sustain more.", level=current.tps)
@@ -187,11 +187,11 @@ def _against(current: RunLevel, base: RunLevel, comparable: Sequence[RunLevel]) 
 
 
 def _less(limit: float) -> str:
-    return f"{-math.expm1(-limit):.1%} less"
+    return f"{-math.expm1(-limit) * 100:.1f} % less"
 
 
 def _more(limit: float) -> str:
-    return f"{math.expm1(limit):.1%} more"
+    return f"{math.expm1(limit) * 100:.1f} % more"
 
 
 def _noise(runs: Sequence[RunLevel]) -> tuple[float, int]:

@@ -138,7 +138,7 @@ def _judged(index: int, number: int, start: int, seconds: list[FleetSecond]) -> 
     if values["p95"] > 250:
         misses.append(f"p95 latency {values['p95']:.0f} ms exceeds 250 ms.")
     if achieved < 0.97 * offered:
-        misses.append(f"Only {achieved / offered:.1%} of the offered rate completed (99 % needed).")
+        misses.append(f"Only {achieved / offered * 100:.1f} % of the offered rate completed (99 % needed).")
     lag = Histogram.merged(second.lag for second in measured).quantile_ms(0.99)
     valid = index != INVALID
     reasons = () if valid else (f"The load generator lagged behind its schedule: p99 {lag:.0f} ms, allowed 40 ms.",)
@@ -244,7 +244,7 @@ def example_facts(seed: int = SEED) -> tuple[RunFacts, list[RunSecond]]:
         restored=Restored(True),
         comparison=Comparison(
             "no_change",
-            ("2.1% less than 192.2 TPS: within what chance explains.",),
+            ("2.1 % less than 192.2 TPS: within what chance explains.",),
             against_run_id="scheduled__2026-07-27T03:00:00+00:00",
             against_ended_at="2026-07-27T03:11:40.000Z",
             against_tps=192.2,

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from include.capacity.judgement import sums
 from include.capacity.judgement.conditions import describe, judge_condition
 from include.capacity.judgement.overload import (
+    CLEAR_SHORTFALL,
     backlog,
     healthy_in_flight,
     latency_limit_s,
@@ -73,7 +74,8 @@ def judge(
     conditions = tuple(judge_condition(condition, measured, late) for condition in slo.conditions)
 
     fell_behind = _behind(measured, in_flight_start, transactions_per_arrival)
-    overloaded = aborted or bool(fell_behind)
+    short, allowed = shortfall(measured, in_flight_start, transactions_per_arrival)
+    overloaded = aborted or short > CLEAR_SHORTFALL * allowed
     misses = ([stop] if aborted else []) + [describe(result) for result in conditions if not result.met] + fell_behind
     problems = _problems(
         step,

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from include.capacity.models import Done, ProbeResult, SearchSettings, Slo, Step
 from include.capacity.search import answers
 from include.capacity.search.evidence import PROBE, SOAK, Evidence, Trial, weigh
-from include.capacity.search.steps import StepMaker, rounded
+from include.capacity.search.steps import StepMaker
 
 PRIOR_WARM, PRIOR_START = 0.5, 0.85  # of the prior: the warm-up, and the first step of the ramp
 SOAK_BACKOFF = 0.975  # of the highest pass: short probes overstate
@@ -23,6 +23,7 @@ MAX_FAILED_SOAKS = 5
 WIDE_GAP = 1.08  # between a verified rate and the next failure: worth one more soak
 MAX_RESTS = 4
 WELL_FACTOR, WELL_MARGIN_MS = 1.5, 5.0  # well again: the median latency within this of the healthy one
+NEAR = 1.1  # failures up to this factor above the lowest one confirm it
 EASY_SHARE = 0.7  # of a limit: a soak that stays below it was passed with ease
 
 
@@ -88,9 +89,9 @@ def _attempts(history: Sequence[ProbeResult]) -> list[ProbeResult]:
     """The not valid results of the same kind and rate at the end of the history, rests between them left out."""
     attempts: list[ProbeResult] = []
     for result in reversed(history):
+        if result.step.kind == "rest" and result.validity.status != "invalid":
+            continue  # a rest with too little to judge is judged by its median alone
         if result.validity.status == "valid":
-            if result.step.kind == "rest":
-                continue
             break
         if attempts and result.step.kind == "rest" and attempts[0].step.kind != "rest":
             continue
@@ -138,7 +139,9 @@ def _is_well(rest: ProbeResult, evidence: Evidence) -> bool:
     if rest.validity.status == "invalid" or rest.sustainable is False:
         return False
     healthy, median = evidence.healthy_p50_ms, rest.latency_ms.get("p50")
-    return healthy is None or median is None or median <= WELL_FACTOR * healthy + WELL_MARGIN_MS
+    if median is None:
+        return False
+    return healthy is None or median <= WELL_FACTOR * healthy + WELL_MARGIN_MS
 
 
 def _good(settings: SearchSettings, evidence: Evidence) -> float:
@@ -179,6 +182,8 @@ def _bracket_step(settings: SearchSettings, make: StepMaker, evidence: Evidence)
     if high.rate_tps / low.rate_tps - 1 > settings.resolution:
         middle = math.sqrt(low.rate_tps * high.rate_tps)
         return make.make("probe", middle, f"Between {low.rate_tps:g} tps (passed) and {high.rate_tps:g} tps (failed).")
+    if high.weight < PROBE and not evidence.verified:
+        return make.make("probe", high.rate_tps, f"{high.rate_tps:g} tps has failed a short ramp step only.")
     if low.weight < PROBE:
         return make.make("probe", low.rate_tps, f"{low.rate_tps:g} tps has passed a short ramp step only.")
     return None
@@ -291,17 +296,15 @@ def _tried_middle(evidence: Evidence) -> bool:
 
 
 def _is_suspicious(high: Trial, verified: Trial, evidence: Evidence) -> bool:
-    """A single short failure without overload, close above a rate that was held for long with ease."""
-    if high.weight == SOAK or high.result.overloaded:
+    """A single short failure close above a rate that was held for long with ease."""
+    if high.weight == SOAK:
         return False
-    failed_there = sum(
-        not trial.passed and rounded(trial.rate_tps) == rounded(high.rate_tps) for trial in evidence.trials
-    )
+    near = sum(not trial.passed and trial.rate_tps <= NEAR * high.rate_tps for trial in evidence.trials)
     ease = all(
         condition.value is not None and condition.value <= EASY_SHARE * condition.condition.limit
         for condition in verified.result.conditions
     )
-    return ease and failed_there < 2
+    return ease and near < 2
 
 
 # ------------------------------------------------------------------------------------------------ budget

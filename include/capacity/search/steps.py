@@ -8,8 +8,9 @@ from include.capacity.judgement.conditions import min_samples
 from include.capacity.models import SearchSettings, Slo, Step, StepKind
 
 REST_SHARE = 0.3  # of the last good rate: enough to see whether the service is well again, too little to hurt
+REST_SHARE_OF_LOWEST = 0.5
 SAMPLE_RESERVE = 2.0  # a step is planned to see this many times the transactions that its judgement needs
-REST_SAMPLES = 30
+REST_SAMPLES = 10
 DISCARD_RAMP = 0.25  # of a ramp step
 
 
@@ -39,10 +40,10 @@ class StepMaker:
 
     def rest(self, good_tps: float, factor: float, why: str) -> Step:
         """A rest at low rate, judged on its end: what the step before left in flight drains in its first half."""
-        rate = rounded(REST_SHARE * good_tps)
+        rate = rounded(max(REST_SHARE * good_tps, REST_SHARE_OF_LOWEST * self._settings.lower_tps))
         hold = max(self._settings.rest_s * factor, 2.0)
         discard = hold / 2
-        return Step("rest", rate, round(max(hold, discard + REST_SAMPLES / rate), 1), discard, why)
+        return Step("rest", rate, round(max(hold, discard + 1 + REST_SAMPLES / rate), 1), discard, why)
 
     def longer(self, step: Step, why: str) -> Step:
         return replace(step, hold_s=step.hold_s * 2, why=why)

@@ -33,6 +33,7 @@ BRACKET_RATES = 8
 BRACKET_WIDTH = 1.012
 BRACKET_EFFORT = Effort(lanes=64, warm_up_steps=2000, steps=4000)
 FIT_RATES = 4
+WARM_UP_STEPS_RANGE = (1000, 6000)
 FIT_LANES = 256
 FIT_STEPS = 8000
 FIT_BATCHES = 16
@@ -227,7 +228,7 @@ class _Search:
     def _warm_up_steps(self, rate_tps: float) -> int:
         """Several relaxation times of the queue: (1 + squared spread) / (1 - load)^2 arrivals each."""
         spare = max(1 - rate_tps / self._system.saturation_tps, 0.02)
-        return int(np.clip(5 * (1 + self._system.squared_spread) / spare**2, 1000, 6000))
+        return int(np.clip(5 * (1 + self._system.squared_spread) / spare**2, *WARM_UP_STEPS_RANGE))
 
     def _points(self, answer: float, fitted: Sequence[Outcome]) -> tuple[RatePoint, ...]:
         """The latencies at some parts of the answer (of an idle plant if the answer is 0)."""

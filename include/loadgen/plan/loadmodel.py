@@ -165,7 +165,7 @@ def _await_script(index: int) -> str:
 
 
 def dispatcher_group(script: Path) -> Node:
-    """The setUp Thread Group that starts the dispatcher; it runs beside the user's own setUp groups and ends at once."""
+    """The setUp group that starts the dispatcher. It runs beside the user's own setUp groups and ends at once."""
     group = make_node(
         "SetupThreadGroup", "SetupThreadGroupGui", DISPATCHER, {"ThreadGroup.on_sample_error": "continue"}
     )

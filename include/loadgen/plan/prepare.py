@@ -10,6 +10,14 @@ from include.loadgen.plan.jmx import Document, Node, dump, load
 from include.loadgen.plan.settings import GroupInfo, PlanSettings, PreparedPlan
 from include.loadgen.plan.values import Values
 
+__all__ = ["PlanSettings", "PreparedPlan", "check_plan", "prepare_plan"]
+
+# One line per arrival's transaction: without the first, JMeter writes the samplers inside a transaction as lines, too.
+RESULT_ARGUMENTS = (
+    "-Jjmeter.save.saveservice.subresults=false",
+    f"-Jsample_variables={loadmodel.ARRIVAL_VARIABLE}",
+)
+
 
 def prepare_plan(plan_path: Path, out_path: Path, *, settings: PlanSettings) -> PreparedPlan:
     """Writes the plan that JMeter is to run: the user's content under the steered load model.
@@ -63,7 +71,7 @@ def _prepare(plan_path: Path, out_path: Path, settings: PlanSettings) -> tuple[D
         data_files=tuple(dict.fromkeys((*included, *files))),
         notes=findings.notes,
         targets=hosts,
-        jmeter_arguments=targets.jmeter_arguments(hosts, settings.allow_hosts),
+        jmeter_arguments=(*RESULT_ARGUMENTS, *targets.jmeter_arguments(hosts, settings.allow_hosts)),
     )
     return document, prepared
 

@@ -56,8 +56,8 @@ class PreparedPlan:
         data_files: every file beside the plan that it reads, absolute, each once (included plans, too).
         notes: what was changed or dropped, and what to know; one sentence each.
         targets: hosts that the plan addresses, sorted.
-        jmeter_arguments: arguments with which JMeter must be started: they keep redirects and embedded resources from
-            leading to hosts that are not allowed.
+        jmeter_arguments: arguments with which JMeter must be started: they make each transaction one line of the
+            results, which names its arrival, and keep redirects from leading to hosts that are not allowed.
     """
 
     path: Path

@@ -1,0 +1,1 @@
+"""How the sandbox starts processes and makes sure that none outlives it."""

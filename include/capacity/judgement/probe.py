@@ -85,6 +85,7 @@ def judge(
         transactions_per_arrival=transactions_per_arrival,
         expected_shards=expected_shards,
         stop=stop,
+        first=math.ceil(started_at),
         hard=aborted,
         missed=bool(misses),
         thread_hold_s=max(transactions_per_arrival, 1.0) * latency_limit_s(slo) + (healthy_arrival_s or 0.0),
@@ -166,6 +167,7 @@ def _problems(
     transactions_per_arrival: float,
     expected_shards: int,
     stop: str,
+    first: int,
     hard: bool,
     missed: bool,
     thread_hold_s: float,
@@ -174,7 +176,7 @@ def _problems(
     problems = fleet.shard_problems(held, expected_shards)
     if not problems and (is_stop(stop, GUARD) or is_stop(stop, SHARD)):
         problems.append(stop)  # it happened in a second that was not complete
-    problems += fleet.gap_problems(held)
+    problems += fleet.gap_problems(held, first)
     if not measured:
         return problems
     problems += fleet.data_problems(measured, limits)

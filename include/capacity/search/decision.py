@@ -15,11 +15,13 @@ from collections.abc import Sequence
 from include.capacity.models import Done, ProbeResult, SearchSettings, Slo, Step
 from include.capacity.search import answers
 from include.capacity.search.evidence import PROBE, SOAK, Evidence, Trial, weigh
-from include.capacity.search.steps import StepMaker
+from include.capacity.search.steps import StepMaker, rounded
 
 PRIOR_WARM, PRIOR_START = 0.5, 0.85  # of the prior: the warm-up, and the first step of the ramp
-SOAK_BACKOFF = 0.975  # of the highest pass: short probes overstate
+SOAK_BACKOFF = 0.985  # of the highest pass: short probes overstate
+STEP_DOWN, LOWEST_STEP_DOWN = 0.975, 0.88  # after a failed soak
 MAX_FAILED_SOAKS = 5
+RESOAK_GAP = 1.03  # between a verified rate and a higher pass: worth another soak
 WIDE_GAP = 1.08  # between a verified rate and the next failure: worth one more soak
 MAX_RESTS = 4
 WELL_FACTOR, WELL_MARGIN_MS = 1.5, 5.0  # well again: the median latency within this of the healthy one
@@ -38,15 +40,16 @@ def next_step(settings: SearchSettings, slo: Slo, history: Sequence[ProbeResult]
     """
     history = [result for result in history if result.step.kind != "smoke"]
     evidence = weigh(history)
-    make = StepMaker(settings, slo)
-    if history:
-        again = _repeat(settings, make, evidence, history)
-        if again is not None:
-            return again
-    plan = _bracket(settings, make, evidence) or _soak(settings, make, evidence)
-    if isinstance(plan, Done) or not history:
-        return plan
-    return _recover(settings, make, evidence, history) or plan
+    make = StepMaker(settings, slo, history)
+    step = _repeat(settings, make, evidence, history)
+    if step is None:
+        plan = _bracket(settings, make, evidence) or _soak(settings, make, evidence)
+        if isinstance(plan, Done):
+            return plan
+        step = _recover(settings, make, evidence, history) or plan
+    if isinstance(step, Step) and evidence.spent_s + step.hold_s > settings.max_load_s:
+        return _out_of_budget(settings, evidence)
+    return step
 
 
 # ------------------------------------------------------------------------------------------------ repeat and recover
@@ -74,15 +77,7 @@ def _repeat(
         return make.rest(_good(settings, evidence), 1.0, f"The probe before was invalid: {reason}")
     if history[-1] is not last and not _is_well(history[-1], evidence):
         return None
-    if last.validity.status == "inconclusive":
-        return make.longer(last.step, f"Repeated for twice as long, since it was inconclusive: {reason}")
-    return Step(
-        last.step.kind,
-        last.step.rate_tps,
-        last.step.hold_s,
-        last.step.discard_s,
-        f"Repeated, since it was invalid: {reason}",
-    )
+    return make.make(last.step.kind, last.step.rate_tps, f"Repeated, since it was {last.validity.status}: {reason}")
 
 
 def _attempts(history: Sequence[ProbeResult]) -> list[ProbeResult]:
@@ -105,14 +100,16 @@ def _recover(
     settings: SearchSettings, make: StepMaker, evidence: Evidence, history: Sequence[ProbeResult]
 ) -> Step | Done | None:
     """The gate after a failed probe: the load goes on only when the service is well again."""
+    if not history:
+        return None
     last = history[-1]
     good = _good(settings, evidence)
     if last.step.kind != "rest":
         if last.sustainable is not False:
             return None
         return make.rest(good, 1.0, f"{last.step.rate_tps:g} tps failed; rest until the service is well again.")
-    if _is_well(last, evidence):
-        return None
+    if _is_well(last, evidence) or not any(trial.passed for trial in evidence.trials):
+        return None  # a service that never was well cannot get well again
     rests = _rests(history)
     if rests < MAX_RESTS:
         return make.rest(good, 2.0**rests, "The service is not yet well again after the probe before.")
@@ -171,6 +168,8 @@ def _bracket_step(settings: SearchSettings, make: StepMaker, evidence: Evidence)
     if low is None:
         assert high is not None
         if high.rate_tps <= settings.lower_tps:
+            if sum(not trial.passed for trial in evidence.trials) < 2:
+                return make.make("probe", high.rate_tps, "The lowest rate failed; test it again before it is believed.")
             return answers.at_most(
                 high.rate_tps, f"Even the lowest rate, {high.rate_tps:g} tps, failed: {high.result.misses[0]}"
             )
@@ -179,10 +178,10 @@ def _bracket_step(settings: SearchSettings, make: StepMaker, evidence: Evidence)
         return None
     if high is None or high.rate_tps > low.rate_tps * settings.ramp_factor * 1.1:
         return _up(settings, make, low, high)
-    if high.rate_tps / low.rate_tps - 1 > settings.resolution:
-        middle = math.sqrt(low.rate_tps * high.rate_tps)
+    middle = rounded(math.sqrt(low.rate_tps * high.rate_tps))
+    if high.rate_tps / low.rate_tps - 1 > settings.resolution and low.rate_tps < middle < high.rate_tps:
         return make.make("probe", middle, f"Between {low.rate_tps:g} tps (passed) and {high.rate_tps:g} tps (failed).")
-    if high.weight < PROBE and not evidence.verified:
+    if high.weight < PROBE:
         return make.make("probe", high.rate_tps, f"{high.rate_tps:g} tps has failed a short ramp step only.")
     if low.weight < PROBE:
         return make.make("probe", low.rate_tps, f"{low.rate_tps:g} tps has passed a short ramp step only.")
@@ -221,18 +220,11 @@ def _soak(settings: SearchSettings, make: StepMaker, evidence: Evidence) -> Step
     if failed and failed[-1] in evidence.failures:
         return _after_failed_soak(settings, make, evidence, failed)
     if low is None:
-        return answers.inconclusive(
-            (f"No rate passed within the load budget of {settings.max_load_s:g} s.",),
-            "Raise search.max_load." if high is None else f"{high.rate_tps:g} tps failed.",
-        )
+        return _out_of_budget(settings, evidence)
     at_upper = low.rate_tps >= settings.upper_tps
     rate = low.rate_tps if at_upper else max(SOAK_BACKOFF * low.rate_tps, settings.lower_tps)
     step = make.make("soak", rate, _soak_why(low, high))
-    if not _affordable(settings, evidence, step):
-        return answers.unverified_answer(
-            evidence, step.rate_tps, f"The load budget of {settings.max_load_s:g} s was used up before a soak."
-        )
-    return step
+    return step if _affordable(settings, evidence, step) else _out_of_budget(settings, evidence)
 
 
 def _soak_why(low: Trial, high: Trial | None) -> str:
@@ -250,20 +242,14 @@ def _after_failed_soak(
     if len(failed) >= MAX_FAILED_SOAKS:
         return answers.at_most(last.rate_tps, f"{len(failed)} soaks failed, the last at {last.rate_tps:g} tps.")
     step = make.make("soak", step_down(settings, last), f"The soak at {last.rate_tps:g} tps failed.")
-    if not _affordable(settings, evidence, step):
-        return answers.unverified_answer(
-            evidence,
-            step.rate_tps,
-            f"The soak at {last.rate_tps:g} tps failed, and the load budget of {settings.max_load_s:g} s was used up.",
-        )
-    return step
+    return step if _affordable(settings, evidence, step) else _out_of_budget(settings, evidence)
 
 
 def step_down(settings: SearchSettings, failed: Trial) -> float:
-    """The next rate after a failed soak: 3.5 % lower, or down to what the service still did well, at most 12 %."""
+    """The next rate after a failed soak: 2.5 % lower, or down to what the service still did well, at most 12 %."""
     rate = failed.rate_tps
-    goodput = 0.985 * failed.result.goodput_tps
-    return max(min(0.965 * rate, max(goodput, 0.88 * rate)), settings.lower_tps)
+    goodput = SOAK_BACKOFF * failed.result.goodput_tps
+    return max(min(STEP_DOWN * rate, max(goodput, LOWEST_STEP_DOWN * rate)), settings.lower_tps)
 
 
 def _after_passed_soak(settings: SearchSettings, make: StepMaker, evidence: Evidence, verified: Trial) -> Step | Done:
@@ -273,7 +259,7 @@ def _after_passed_soak(settings: SearchSettings, make: StepMaker, evidence: Evid
         step = make.make(
             "probe", high.rate_tps, f"The soak passed with ease; {high.rate_tps:g} tps failed only once: test it again."
         )
-    elif evidence.low is not None and SOAK_BACKOFF * evidence.low.rate_tps > verified.rate_tps * WIDE_GAP:
+    elif evidence.low is not None and SOAK_BACKOFF * evidence.low.rate_tps > verified.rate_tps * RESOAK_GAP:
         step = make.make("soak", SOAK_BACKOFF * evidence.low.rate_tps, "A higher rate has passed since the last soak.")
     elif high is not None and high.rate_tps > verified.rate_tps * WIDE_GAP and not _tried_middle(evidence):
         middle = math.sqrt(verified.rate_tps * high.rate_tps)
@@ -281,7 +267,7 @@ def _after_passed_soak(settings: SearchSettings, make: StepMaker, evidence: Evid
     if step is None:
         return answers.verified_answer(settings, evidence, verified)
     if not _affordable(settings, evidence, step):
-        return answers.verified_answer(settings, evidence, verified, "The load budget ended the search here.")
+        return _out_of_budget(settings, evidence)
     return step
 
 
@@ -312,7 +298,20 @@ def _is_suspicious(high: Trial, verified: Trial, evidence: Evidence) -> bool:
 
 def _affordable(settings: SearchSettings, evidence: Evidence, step: Step) -> bool:
     """Whether the budget lasts for the step, and after a shorter one still for a soak."""
-    reserve = 0.0 if step.kind == "soak" else settings.soak_s + settings.rest_s
-    if evidence.verified is not None:
-        reserve = 0.0
+    reserve = 0.0 if step.kind == "soak" or evidence.verified is not None else settings.soak_s + settings.rest_s
     return evidence.spent_s + step.hold_s + reserve <= settings.max_load_s
+
+
+def _out_of_budget(settings: SearchSettings, evidence: Evidence) -> Done:
+    why = f"The load budget of {settings.max_load_s:g} s was used up."
+    if evidence.verified is not None:
+        return answers.verified_answer(settings, evidence, evidence.verified, why)
+    if evidence.low is None:
+        return answers.inconclusive((f"No rate passed within the load budget of {settings.max_load_s:g} s.",), why)
+    failed = [soak for soak in evidence.soaks if not soak.passed]
+    estimate = step_down(settings, min(failed, key=_rate)) if failed else SOAK_BACKOFF * evidence.low.rate_tps
+    return answers.unverified_answer(evidence, rounded(estimate), why)
+
+
+def _rate(trial: Trial) -> float:
+    return trial.rate_tps

@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
 
 from include.capacity.judgement.conditions import min_samples
-from include.capacity.models import SearchSettings, Slo, Step, StepKind
+from include.capacity.models import ProbeResult, SearchSettings, Slo, Step, StepKind
 
 REST_SHARE = 0.3  # of the last good rate: enough to see whether the service is well again, too little to hurt
 REST_SHARE_OF_LOWEST = 0.5
-SAMPLE_RESERVE = 2.0  # a step is planned to see this many times the transactions that its judgement needs
 REST_SAMPLES = 10
+SAMPLE_RESERVE = 2.0  # a step is planned to see this many times the transactions that its judgement needs
 DISCARD_RAMP = 0.25  # of a ramp step
 
 
 def rounded(rate_tps: float) -> float:
-    """Four significant digits: a rate that people can read, and the same on every machine."""
+    """Four significant digits: a rate that people can read."""
     return float(f"{rate_tps:.4g}")
 
 
 class StepMaker:
-    """Makes steps from the search's settings and the SLO's need of samples."""
+    """Makes steps from the search's settings and the need of samples: the SLO's, and what the history teaches.
 
-    def __init__(self, settings: SearchSettings, slo: Slo) -> None:
+    Labels that are rare need longer steps. Their share is not known beforehand, so a step that saw too little makes all
+    later ones twice as long as it was, counted in transactions.
+    """
+
+    def __init__(self, settings: SearchSettings, slo: Slo, history: Sequence[ProbeResult]) -> None:
         self._settings = settings
-        self._samples = SAMPLE_RESERVE * max((min_samples(condition) for condition in slo.conditions), default=1)
+        learned = [
+            (result.step.hold_s - result.step.discard_s) * result.step.rate_tps
+            for result in history
+            if result.validity.status == "inconclusive" and result.step.kind != "rest"
+        ]
+        needed = max((min_samples(condition) for condition in slo.conditions), default=1)
+        self._samples = SAMPLE_RESERVE * max(needed, *learned, 1)
 
     def make(self, kind: StepKind, rate_tps: float, why: str) -> Step:
         """A step of the kind's usual length, longer if that holds too few transactions at this rate."""
@@ -44,6 +54,3 @@ class StepMaker:
         hold = max(self._settings.rest_s * factor, 2.0)
         discard = hold / 2
         return Step("rest", rate, round(max(hold, discard + 1 + REST_SAMPLES / rate), 1), discard, why)
-
-    def longer(self, step: Step, why: str) -> Step:
-        return replace(step, hold_s=step.hold_s * 2, why=why)

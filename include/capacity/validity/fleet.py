@@ -33,10 +33,10 @@ def shard_problems(seconds: Sequence[FleetSecond], expected_shards: int) -> list
     return problems
 
 
-def gap_problems(seconds: Sequence[FleetSecond]) -> list[str]:
-    """Seconds that nobody reported."""
-    numbers = [second.second for second in seconds]
-    absent = sorted(set(range(numbers[0], numbers[-1] + 1)) - set(numbers)) if numbers else []
+def gap_problems(seconds: Sequence[FleetSecond], first: int) -> list[str]:
+    """Seconds from `first` on that nobody reported, although later ones were."""
+    numbers = {second.second for second in seconds}
+    absent = sorted(set(range(first, max(numbers, default=first))) - numbers)
     if not absent:
         return []
     return [f"{len(absent)} seconds of the step were reported by no shard (first {absent[0]})."]

@@ -13,8 +13,9 @@ from tools.errors import ToolError, disk_full, is_disk_full
 from tools.jmeter.fetch import NEEDED_MIB, sha256_of
 from tools.jmeter.lock import JMeterLock, LockedJar
 
-# The file that is written last; it holds the digest of the lock.
+# The file that is written last; it holds the digest of the lock and the number of the way in which homes are assembled.
 MARKER = ".complete"
+ASSEMBLY = 2
 LAUNCHER = PurePosixPath("bin/ApacheJMeter.jar")
 VERSION_TIMEOUT_S = 120
 
@@ -29,7 +30,7 @@ def place_in_home(jar: LockedJar, lock: JMeterLock) -> PurePosixPath:
 def is_complete(home: Path, lock: JMeterLock) -> bool:
     """Say whether `home` was assembled from this very lock and still has every jar (names only; cheap)."""
     try:
-        if (home / MARKER).read_text(encoding="utf-8").strip() != lock.digest:
+        if (home / MARKER).read_text(encoding="utf-8") != _marker(lock):
             return False
     except OSError:
         return False
@@ -89,6 +90,10 @@ def check_runs(home: Path, java: str, version: str) -> None:
         raise ToolError(f"JMeter in {home} does not run with {java}: {lines[-1] if lines else 'it printed nothing'}")
 
 
+def _marker(lock: JMeterLock) -> str:
+    return f"{lock.digest} {ASSEMBLY}\n"
+
+
 def _is_ours(home: Path) -> bool:
     return home.is_dir() and ((home / MARKER).is_file() or not any(home.iterdir()))
 
@@ -99,8 +104,10 @@ def _fill(folder: Path, lock: JMeterLock, cache: Path) -> None:
         target = folder / place_in_home(jar, lock)
         target.parent.mkdir(parents=True, exist_ok=True)
         _link_or_copy(cache / jar.path, target)
+    # JMeter prints a stack trace at every start where this folder is missing, and it may be empty.
+    (folder / "lib" / "junit").mkdir()
     _unpack_bin(cache / lock.config.path, folder)
-    (folder / MARKER).write_text(lock.digest + "\n", encoding="utf-8")
+    (folder / MARKER).write_text(_marker(lock), encoding="utf-8")
 
 
 def _link_or_copy(source: Path, target: Path) -> None:

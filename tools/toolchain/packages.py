@@ -37,6 +37,7 @@ class Packages:
 
     def install(self) -> str:
         """Install; return a few words about it. Raises ToolError."""
+        count = len(locked_sections(self._requirements()))
         venv = self._layout.venv
         if venv.exists() and not self._is_usable():
             shutil.rmtree(venv)
@@ -48,21 +49,22 @@ class Packages:
         installer = self._install_packages()
         (venv / UNFINISHED).unlink()
         write_stamp(venv / STAMP, self._digest())
-        count = len(locked_sections(self._layout.requirements.read_text(encoding="utf-8")))
         return f"{count} locked packages by {installer}"
+
+    def _requirements(self) -> str:
+        try:
+            return self._layout.requirements.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            raise ToolError(f"{self._layout.requirements} is missing: restore it with git.") from None
 
     def _digest(self) -> str:
         try:
             configuration = (self._layout.venv / "pyvenv.cfg").read_bytes()
         except OSError:
             configuration = b""
-        try:
-            requirements = self._layout.requirements.read_bytes()
-        except FileNotFoundError:
-            raise ToolError(f"{self._layout.requirements} is missing: restore it with git.") from None
         # The scripts of a virtual environment name its folder, so it does not survive a move.
         place = os.fsencode(self._layout.venv)
-        return digest_of([requirements, configuration, place, self._layout.code_digest().encode()])
+        return digest_of([self._requirements().encode(), configuration, place, self._layout.code_digest().encode()])
 
     def _is_usable(self) -> bool:
         """Say whether packages can be installed over what is there: whole, at its own place, of a Python that runs."""
@@ -106,7 +108,7 @@ class Packages:
 
     def _install_uv(self, pip: Sequence[str]) -> Finished | None:
         """Install the locked uv; return the failed call, or None."""
-        sections = locked_sections(self._layout.requirements.read_text(encoding="utf-8"))
+        sections = locked_sections(self._requirements())
         if "uv" not in sections:
             raise ToolError(f"{self._layout.requirements} does not lock uv: restore it with git or run `make lock`.")
         with tempfile.TemporaryDirectory(prefix="headroom-") as folder:

@@ -72,7 +72,7 @@ def lock(repository: FakeRepository, tmp_path: Path) -> JMeterLock:
 
 @dataclass
 class FakePrograms:
-    """Programs that answer from a table: the first entry of which every word occurs in the command gives the answer."""
+    """Programs that answer from a table: the first entry of which all phrases (joined by " & ") occur gives it."""
 
     answers: list[tuple[str, Finished]] = field(default_factory=list)
     commands: list[str] = field(default_factory=list)
@@ -83,8 +83,8 @@ class FakePrograms:
         line = " ".join(command)
         self.commands.append(line)
         self.environments.append(environment)
-        for words, answer in self.answers:
-            if all(word in line for word in words.split()):
+        for phrases, answer in self.answers:
+            if all(phrase in line for phrase in phrases.split(" & ")):
                 return answer
         return Finished(0, "")
 

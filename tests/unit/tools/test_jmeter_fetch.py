@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -104,8 +105,6 @@ def test_progress_ends_with_all_jars(lock: JMeterLock, repository: FakeRepositor
 def test_a_lock_with_another_hash_fetches_that_jar_only(
     lock: JMeterLock, repository: FakeRepository, tmp_path: Path
 ) -> None:
-    import hashlib
-
     fetch_jars(lock, tmp_path / "jars", repository)
     repository.calls.clear()
     repository.contents[lock.launcher.path] = b"newer"

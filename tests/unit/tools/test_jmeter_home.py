@@ -44,6 +44,7 @@ def test_every_part_lies_where_jmeter_looks_for_it(lock: JMeterLock, cache: Path
         "lib/jorphan-5.6.3.jar",
         "lib/xmlresolver-5.2.1-data.jar",
     }
+    assert (home / "lib" / "junit").is_dir()
     assert is_complete(home, lock)
     assert damaged_files(home, lock) == []
 

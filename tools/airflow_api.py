@@ -22,6 +22,7 @@ FIRST_PAUSE_S = 0.3
 LONGEST_PAUSE_S = 3.0
 PAGE = 100  # the most that Airflow gives at once
 RUN_ENDED = frozenset({"success", "failed"})
+_TASK_OUTPUT = ("task.stdout", "task.stderr")
 # Calls to the loopback address must not go through a proxy.
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -253,20 +254,22 @@ def _task(values: Mapping[str, Any]) -> TaskInstance:
 
 
 def _log_lines(content: Any) -> list[str]:
-    """Airflow gives a list of structured messages, with a group of notes on its sources in front."""
+    """Airflow gives a list of structured messages; in groups are its own notes on sources, preparation and clean-up."""
     if isinstance(content, str):
         return content.splitlines()
     lines: list[str] = []
     in_group = False
-    for message in content:
-        text = str(message.get("event", "")) if isinstance(message, dict) else str(message)
+    for entry in content:
+        message = entry if isinstance(entry, dict) else {"event": str(entry)}
+        text = str(message.get("event", ""))
         if text.startswith("::group::"):
             in_group = True
         elif text.startswith("::endgroup::"):
             in_group = False
-        elif not in_group:
+        # What the task itself printed arrives late, in the middle of a group.
+        elif not in_group or str(message.get("logger", "")).startswith(_TASK_OUTPUT):
             lines += text.splitlines()
-            lines += _error_lines(message.get("error_detail")) if isinstance(message, dict) else []
+            lines += _error_lines(message.get("error_detail"))
     return lines
 
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import signal
 import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 from tools.errors import ToolError
-from tools.stack.control import StackAddress, down, log_files, status, up
+from tools.stack.control import StackAddress, down, log_files, status, stay, up
 from tools.stack.layout import DEFAULT_PARALLELISM, StackOptions
 from tools.stack.logs import follow_logs, show_logs
-from tools.stack.supervisor import supervise
 
 FAILURE = 1
 INTERRUPTED = 130
@@ -41,7 +43,13 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="command")
 
     start = commands.add_parser("up", help="start the sandbox and Airflow, and wait until both are healthy")
-    start.add_argument("--plant", type=Path, metavar="FILE", help="the plant file that the sandbox runs")
+    start.add_argument(
+        "--plant",
+        type=Path,
+        default=Path(os.environ["PLANT"]) if os.environ.get("PLANT") else None,
+        metavar="FILE",
+        help="the plant file that the sandbox runs (default: $PLANT, else what it runs already)",
+    )
     start.add_argument("--foreground", action="store_true", help="stay in the foreground; Ctrl-C ends everything")
     start.add_argument("--port", type=int, help="the port of the UI (default: the last one, or one from 18400)")
     start.add_argument(
@@ -105,26 +113,24 @@ def _up(arguments: argparse.Namespace) -> int:
         dags=arguments.dags.resolve() if arguments.dags else options.dags,
         sandbox=None if arguments.no_sandbox else options.sandbox,
     )
-    if arguments.foreground:
-        return _up_in_foreground(options)
+    if not arguments.foreground:
+        _print_address(up(options, _say), options)
+        return 0
+    for asked in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(asked, _interrupt)
+    _print_address(up(options, _say), options)
+    _say("Ctrl-C ends it.")
     try:
-        address = up(options, _say)
+        stay(options)
     except KeyboardInterrupt:
-        _say("Stopped: ending what was started.")
+        _say("Ending.")
+    finally:
         down(options, _say)
-        return INTERRUPTED
-    except ToolError:
-        down(options, lambda line: None)
-        raise
-    _print_address(address, options)
     return 0
 
 
-def _up_in_foreground(options: StackOptions) -> int:
-    try:
-        return supervise(options, _say)
-    finally:
-        down(options, _say)
+def _interrupt(signal_number: int, frame: object) -> NoReturn:
+    raise KeyboardInterrupt
 
 
 def _print_address(address: StackAddress, options: StackOptions) -> None:

@@ -87,13 +87,9 @@ def clean_environment(base: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 def airflow_environment(
-    options: StackOptions,
-    ports: Ports,
-    keys: Secrets,
-    sandbox: SandboxAddress | None,
-    base: Mapping[str, str] | None = None,
+    options: StackOptions, ports: Ports, keys: Secrets, base: Mapping[str, str] | None = None
 ) -> dict[str, str]:
-    """All variables of Airflow's processes."""
+    """All variables of Airflow's processes but the connection to the sandbox."""
     environment = clean_environment(base)
     environment |= {
         MARK: str(options.state),
@@ -106,19 +102,21 @@ def airflow_environment(
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
     }
-    if sandbox is not None:
-        environment["AIRFLOW_CONN_AWS_DEFAULT"] = json.dumps(
-            {
-                "conn_type": "aws",
-                "login": sandbox.account_id,
-                "password": "sandbox",
-                "extra": {"region_name": sandbox.region, "endpoint_url": sandbox.endpoint_url},
-            }
-        )
     for section, settings in _settings(options, ports, keys).items():
         for key, value in settings.items():
             environment[f"AIRFLOW__{section.upper()}__{key.upper()}"] = str(value)
     return environment
+
+
+def sandbox_connection(sandbox: SandboxAddress) -> dict[str, str]:
+    """The variable that makes the connection `aws_default` point to the sandbox."""
+    connection = {
+        "conn_type": "aws",
+        "login": sandbox.account_id,
+        "password": "sandbox",
+        "extra": {"region_name": sandbox.region, "endpoint_url": sandbox.endpoint_url},
+    }
+    return {"AIRFLOW_CONN_AWS_DEFAULT": json.dumps(connection)}
 
 
 def _settings(options: StackOptions, ports: Ports, keys: Secrets) -> dict[str, dict[str, object]]:

@@ -15,7 +15,7 @@ from tools.errors import ToolError
 from tools.stack.airflow_environment import ADMIN, clean_environment, load_password
 from tools.stack.health import healthy_components, read_health
 from tools.stack.layout import ROOT, StackOptions
-from tools.stack.processes import kill, kill_all, marked
+from tools.stack.processes import MARK, is_alive, kill, kill_all, marked
 from tools.stack.sandbox_control import (
     DOWN_TIMEOUT_S,
     finish_start,
@@ -45,20 +45,41 @@ class StackAddress:
 
 
 def up(options: StackOptions, say: Say) -> StackAddress:
-    """Start what does not run yet and wait until it is healthy. Raises ToolError when something does not start."""
+    """Start what does not run yet and wait until it is healthy.
+
+    Raises ToolError when something does not start; then, and after Ctrl-C, nothing is left running.
+    """
     began = time.monotonic()
     _check_plant_exists(options)
-    _stop_sandbox_of_other_plant(options, say)
-    if supervisor_lives(options.lock_file):
-        reason = _why_restart(options)
-        if not reason:
-            return _join_running(options, say, began)
-        say(f"{reason}: Airflow starts again.")
-        _stop_supervisor(options)
-    _start_supervisor(options)
-    address = _follow_start(options, say)
+    try:
+        _stop_sandbox_of_other_plant(options, say)
+        if supervisor_lives(options.lock_file):
+            reason = _why_restart(options)
+            if not reason:
+                return _join_running(options, say, began)
+            say(f"{reason}: Airflow starts again.")
+            _stop_supervisor(options)
+        _start_supervisor(options)
+        address = _follow_start(options, say)
+    except KeyboardInterrupt:
+        say("Stopped: ending what was started.")
+        down(options, say)
+        raise
+    except ToolError:
+        down(options, lambda line: None)
+        raise
     say(f"{time.monotonic() - began:5.1f} s  up")
     return address
+
+
+def stay(options: StackOptions) -> None:
+    """Wait as long as the supervisor lives. Raises ToolError if it ends by itself."""
+    while supervisor_lives(options.lock_file):
+        time.sleep(POLL_S)
+    path = options.log_of("supervisor")
+    state = StackState.read(options.state_file)
+    if state is None or state.phase != "stopped":
+        raise ToolError(f"The stack ended by itself. The end of {path}:\n{last_lines(path)}")
 
 
 def _check_plant_exists(options: StackOptions) -> None:
@@ -115,7 +136,8 @@ def _start_supervisor(options: StackOptions) -> None:
         process = subprocess.Popen(
             [sys.executable, "-m", "tools.stack.supervisor", options.to_json()],
             cwd=ROOT,
-            env=clean_environment(),
+            # The forks of the supervisor carry these, too. setproctitle would overwrite the memory that holds the mark.
+            env=clean_environment() | {MARK: str(options.state), "SPT_NOENV": "1"},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -184,11 +206,9 @@ def _stop_supervisor(options: StackOptions) -> bool:
         raise ToolError(f"{options.state_file} cannot be read, so the supervisor cannot be found: end it by hand.")
     kill([state.pid], signal.SIGTERM)
     deadline = time.monotonic() + STOP_LIMIT_S
-    while supervisor_lives(options.lock_file):
+    while supervisor_lives(options.lock_file) or is_alive(state.pid):
         if time.monotonic() > deadline:
             kill([state.pid])
-            time.sleep(POLL_S)
-            break
         time.sleep(POLL_S)
     return True
 

@@ -73,16 +73,19 @@ class StackState:
 
 
 @contextlib.contextmanager
-def supervisor_lock(path: Path) -> Iterator[bool]:
-    """Hold the lock that says "a supervisor lives"; yields whether it was free. It ends with the process."""
+def supervisor_lock(path: Path) -> Iterator[int | None]:
+    """Hold the lock that says "a supervisor lives"; yields its file descriptor, None if another process holds it.
+
+    The lock ends with the process. A fork that keeps the descriptor open would keep the lock.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            yield False
+            yield None
             return
-        yield True
+        yield file.fileno()
 
 
 def supervisor_lives(path: Path) -> bool:

@@ -1,18 +1,21 @@
 """The supervisor: starts Airflow's components, restarts one that dies, and ends them all when it ends.
 
-`python -m tools.stack.supervisor OPTIONS_JSON` is how `tools.stack up` starts it, detached. It logs to standard error.
+`python -m tools.stack.supervisor OPTIONS_JSON` is how `tools.stack up` starts it. The components are forks
+of it. Single-threaded on purpose: it forks, and the kernel ties the life of a fork to the thread that made it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
+
+from setproctitle import getproctitle
 
 from tools.errors import ToolError
 from tools.stack.airflow_environment import (
@@ -20,12 +23,14 @@ from tools.stack.airflow_environment import (
     airflow_environment,
     load_password,
     load_secrets,
+    sandbox_connection,
 )
+from tools.stack.component import fork_airflow, preload
 from tools.stack.database import is_migrated, note_migration, use_write_ahead_log
 from tools.stack.health import healthy_components, read_health
-from tools.stack.layout import ROOT, StackOptions
+from tools.stack.layout import StackOptions
 from tools.stack.ports import choose_ports
-from tools.stack.processes import kill, kill_all, marked, session_members
+from tools.stack.processes import chain_forks_to_parent, kill, kill_all, marked, session_members
 from tools.stack.sandbox_control import finish_start, last_lines, running_sandbox, start_sandbox
 from tools.stack.state import ComponentState, ComponentStatus, StackState, supervisor_lock
 
@@ -37,7 +42,7 @@ HEALTH_SOON_S = 0.5
 HEALTH_LATER_S = 5.0
 START_LIMIT_S = 180.0
 EXITS_BEFORE_GIVING_UP = 3
-STOP_GRACE_S = 10.0
+STOP_GRACE_S = 6.0  # a scheduler waits for its running tasks, which may take for ever
 FIRST_BACKOFF_S = 1.0
 LONGEST_BACKOFF_S = 30.0
 CALM_AFTER_S = 60.0  # a component that lived so long starts again without a pause
@@ -72,12 +77,11 @@ class Supervisor:
     """Runs one stack from its start to its end."""
 
     options: StackOptions
-    say: Callable[[str], None]
     state: StackState = field(init=False)
     components: dict[str, Component] = field(init=False)
     _began: float = field(init=False)
     _stop: bool = field(init=False, default=False)
-    _environment: dict[str, str] = field(init=False, default_factory=dict)
+    _lock: int = field(init=False, default=-1)
     _health_at: float = field(init=False, default=0.0)
 
     def __post_init__(self) -> None:
@@ -89,10 +93,12 @@ class Supervisor:
         """Supervise until a signal asks for the end; the exit status."""
         for folder in (self.options.state, self.options.logs, self.options.airflow_home, self.options.build):
             folder.mkdir(parents=True, exist_ok=True)
-        with supervisor_lock(self.options.lock_file) as free:
-            if not free:
+        with supervisor_lock(self.options.lock_file) as lock:
+            if lock is None:
                 log.error("another supervisor of %s is running", self.options.state)
                 return 3
+            self._lock = lock
+            chain_forks_to_parent()
             for asked in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                 signal.signal(asked, self._ask_stop)
             try:
@@ -122,17 +128,21 @@ class Supervisor:
         ports = choose_ports(self.options.port, last.ports if last else None)
         self.state.ports = ports
         load_password(self.options)
-        keys = load_secrets(self.options)
-
         starting_sandbox = self._begin_sandbox()
-        # No component needs the sandbox before it runs a task, but the connection needs its address.
-        self._environment = airflow_environment(self.options, ports, keys, None)
+        # It finds the memory of the title by that of the first environment, so once before that is replaced.
+        getproctitle()
+        # Airflow reads its settings while it is imported.
+        environment = airflow_environment(self.options, ports, load_secrets(self.options))
+        os.environ.clear()
+        os.environ.update(environment)
         try:
+            preload()
+            self._progress("Airflow is loaded")
             self._migrate()
         finally:
             sandbox = self._await_sandbox(starting_sandbox)
         if sandbox is not None:
-            self._environment = airflow_environment(self.options, ports, keys, sandbox)
+            os.environ |= sandbox_connection(sandbox)
             self.state.endpoint_url = sandbox.endpoint_url
         for component in self.components.values():
             self._keep_last_log(component.name)
@@ -163,16 +173,16 @@ class Supervisor:
             return
         use_write_ahead_log(self.options.database)
         path = self.options.log_of("migrate")
-        with path.open("w", encoding="utf-8") as file:
-            process = self._spawn(["db", "migrate"], file.fileno())
+        path.unlink(missing_ok=True)
+        pid = fork_airflow(["db", "migrate"], path, [self._lock])
         try:
-            while (status := process.poll()) is None:
+            while (ended := _exit_status(pid)) is None:
                 self._pause()
         finally:
-            kill(session_members(process.pid))
-        if status != 0:
+            kill_all(lambda: session_members(pid))
+        if ended.code != 0:
             raise ToolError(
-                f"Airflow's database {self.options.database} could not be migrated (exit status {status}). The end of "
+                f"Airflow's database {self.options.database} could not be migrated: it {ended}. The end of "
                 f"{path}:\n{last_lines(path)}\n"
                 f"If the database is broken: make down, remove {self.options.airflow_home}, make up."
             )
@@ -185,30 +195,19 @@ class Supervisor:
             path.replace(path.with_suffix(".log.1"))
 
     def _launch(self, component: Component) -> None:
-        with self.options.log_of(component.name).open("a", encoding="utf-8") as file:
-            process = self._spawn([component.name], file.fileno())
-        component.pid = process.pid
+        component.pid = fork_airflow([component.name], self.options.log_of(component.name), [self._lock])
         component.started_at = time.time()
         component.start_again_at = None
         component.healthy = False
-        process.returncode = 0  # reaped by _reap, never by subprocess
-        log.info("%s started, pid %d", component.name, process.pid)
-
-    def _spawn(self, arguments: list[str], output: int) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "tools.stack.component", str(os.getpid()), *arguments],
-            cwd=ROOT,
-            env=self._environment,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        log.info("%s started, pid %d", component.name, component.pid)
 
     # -- rounds -------------------------------------------------------------------------------------------------------
 
     def _round(self) -> None:
         self._pause()
+        if not self.options.state_file.exists():
+            log.warning("%s is gone, and the stack ends with it", self.options.state)
+            raise StopAsked
         changed = self._reap()
         now = time.time()
         for component in self.components.values():
@@ -239,12 +238,12 @@ class Supervisor:
             component.exits = 1 if lived_s > CALM_AFTER_S else component.exits + 1
             component.pid, component.healthy = None, False
             if not component.ever_healthy and component.exits >= EXITS_BEFORE_GIVING_UP:
-                raise self._never_healthy(component, f"ended {component.exits} times ({status.text})")
+                raise self._never_healthy(component, f"ended {component.exits} times (it {status})")
             component.start_again_at = time.time() + component.backoff_s()
             log.warning(
                 "%s %s after %.0f s; %d processes of its session ended; next start in %.0f s",
                 component.name,
-                status.text,
+                status,
                 lived_s,
                 left,
                 component.backoff_s(),
@@ -291,19 +290,22 @@ class Supervisor:
         began = time.monotonic()
         sessions = [component.pid for component in self.components.values() if component.pid is not None]
         kill(sessions, signal.SIGTERM)
-        while time.monotonic() - began < STOP_GRACE_S:
-            alive = [pid for pid in sessions if not _exit_status(pid)]
-            if not alive:
-                break
-            sessions = alive
+        while sessions and time.monotonic() - began < STOP_GRACE_S:
+            sessions = [pid for pid in sessions if _exit_status(pid) is None]
             time.sleep(ROUND_S)
+        slow = [component.name for component in self.components.values() if component.pid in sessions]
         killed = kill_all(lambda: marked(str(self.options.state)))
         for component in self.components.values():
             component.pid, component.healthy, component.start_again_at = None, False, None
         self.state.phase = "failed" if phase == "failed" else "stopped"
         self.state.message = message
         self._write()
-        log.info("ended in %.1f s, %d processes killed", time.monotonic() - began, killed)
+        log.info(
+            "ended in %.1f s; %d processes were killed%s",
+            time.monotonic() - began,
+            killed,
+            f"; these took too long: {', '.join(slow)}" if slow else "",
+        )
 
     def _ask_stop(self, signal_number: int, frame: object) -> None:
         self._stop = True
@@ -319,7 +321,6 @@ class Supervisor:
         elapsed_s = time.monotonic() - self._began
         self.state.progress.append((round(elapsed_s, 1), line))
         log.info("%s", line)
-        self.say(f"{elapsed_s:5.1f} s  {line}")
         self._write()
 
     def _write(self) -> None:
@@ -327,24 +328,27 @@ class Supervisor:
         if self.state.phase in {"stopped", "failed"}:
             for status in self.state.components.values():
                 status.state = "stopped"
-        self.state.write(self.options.state_file)
+        # Somebody may have removed the folder; the components must be ended all the same.
+        with contextlib.suppress(FileNotFoundError):
+            self.state.write(self.options.state_file)
 
 
 @dataclass(frozen=True, slots=True)
 class _Ended:
-    text: str
+    """How a process ended: its exit status, negative for a signal."""
+
+    code: int
+
+    def __str__(self) -> str:
+        if self.code < 0:
+            return f"was ended by {signal.Signals(-self.code).name}"
+        return f"ended with status {self.code}"
 
 
 def _exit_status(pid: int) -> _Ended | None:
     """How a child ended; None while it runs."""
-    try:
-        ended, status = os.waitpid(pid, os.WNOHANG)
-    except ChildProcessError:
-        return _Ended("ended")
-    if ended == 0:
-        return None
-    code = os.waitstatus_to_exitcode(status)
-    return _Ended(f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}")
+    ended, status = os.waitpid(pid, os.WNOHANG)
+    return _Ended(os.waitstatus_to_exitcode(status)) if ended else None
 
 
 def _status(component: Component) -> ComponentStatus:
@@ -354,13 +358,16 @@ def _status(component: Component) -> ComponentStatus:
     return ComponentStatus(name, component.pid, component.started_at, component.restarts)
 
 
-def supervise(options: StackOptions, say: Callable[[str], None] = lambda line: None) -> int:
-    """Run a supervisor in this process; `say` gets each step of the start."""
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)-7s %(message)s", stream=sys.stderr, force=True
-    )
-    return Supervisor(options, say).run()
+def main(arguments: list[str]) -> int:
+    """Run a supervisor in this process; its log goes to standard error."""
+    # Airflow sets up the root logger for itself when it is imported.
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    return Supervisor(StackOptions.from_json(arguments[0])).run()
 
 
 if __name__ == "__main__":
-    sys.exit(supervise(StackOptions.from_json(sys.argv[1])))
+    sys.exit(main(sys.argv[1:]))

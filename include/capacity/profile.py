@@ -8,19 +8,33 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 
 from include.capacity.errors import ConfigError
 from include.capacity.models import SearchSettings, Slo, SloCondition, ValidityLimits
 from include.capacity.units import MILLISECONDS, RATIO, SECONDS, TPS, parse_quantity
 
+_BASE_UNITS = {"base_units": True}  # validation context: numbers without a unit are in the model's own unit
 
-def _quantity(units: Mapping[str, float], *, bare: bool = False) -> Callable[[object], float]:
-    return lambda value: parse_quantity(value, units, bare=bare)
+
+def _quantity(units: Mapping[str, float]) -> Callable[[object, ValidationInfo], float]:
+    def parse(value: object, info: ValidationInfo) -> float:
+        return parse_quantity(value, units, bare=info.context == _BASE_UNITS)
+
+    return parse
 
 
 Seconds = Annotated[float, BeforeValidator(_quantity(SECONDS)), Field(ge=0, allow_inf_nan=False)]
@@ -234,7 +248,7 @@ class ServiceProfile(_Model):
 def parse_profile(text: str, source: str) -> ServiceProfile:
     """Reads a profile from YAML text. `source` is the file's name for error messages. Raises ConfigError."""
     try:
-        raw = yaml.load(text, Loader=_UniqueKeys)  # noqa: S506 - a SafeLoader that refuses duplicate keys
+        raw = yaml.load(text, Loader=_UniqueKeys)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
@@ -246,6 +260,84 @@ def parse_profile(text: str, source: str) -> ServiceProfile:
     return validate_profile(raw, source)
 
 
+def load_profile(path: Path) -> ServiceProfile:
+    """Reads and validates a profile file. Raises ConfigError."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(str(path), "", f"cannot be read: {error}.", "Name a readable YAML file.") from None
+    return parse_profile(text, str(path))
+
+
+def with_overrides(profile: ServiceProfile, overrides: Mapping[str, Any]) -> ServiceProfile:
+    """The profile with the Params of one run in place of its own values; None keeps what the profile says.
+
+    Keys: slo_latency_percentile (`p50`, `p90`, `p95`, `p99`) with slo_latency_ms, slo_error_percent, lower_tps, upper_tps,
+    instances, shards, probe_s, soak_s. Raises ConfigError with the Param's name.
+    """
+    given = {name: value for name, value in overrides.items() if value is not None}
+    if unknown := sorted(set(given) - _PARAMS):
+        raise ConfigError("Params", unknown[0], "is unknown.", f"Known: {', '.join(sorted(_PARAMS))}.")
+    for name, value in given.items():
+        if name != "slo_latency_percentile" and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise ConfigError("Params", name, f"{value!r} is not a number.", "Give a number, or leave it empty.")
+    raw = profile.model_dump(by_alias=True, exclude_none=True)
+    for name, (section, key) in _PLACES.items():
+        if name in given:
+            _section(raw, section)[key] = given[name]
+    raw["slo"] = _slo_with(raw["slo"], given)
+    try:
+        return ServiceProfile.model_validate(raw, context=_BASE_UNITS)
+    except ValidationError as error:
+        first = error.errors()[0]
+        problem, cure = _explain(first)
+        raise ConfigError("Params", ", ".join(sorted(given)), problem, cure) from None
+
+
+# where a Param's value goes: section of the profile, and key in it
+_PLACES = {
+    "lower_tps": ("search", "lower"),
+    "upper_tps": ("search", "upper"),
+    "probe_s": ("search", "probe"),
+    "soak_s": ("search", "soak"),
+    "instances": ("prescale", "instances"),
+    "shards": ("load.fleet", "shards"),
+}
+_PARAMS = {*_PLACES, "slo_latency_percentile", "slo_latency_ms", "slo_error_percent"}
+
+
+def _section(raw: dict[str, Any], path: str) -> dict[str, Any]:
+    for key in path.split("."):
+        raw = raw[key]
+    return raw
+
+
+def _slo_with(entries: Sequence[Mapping[str, Any]], given: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The conditions with the latency or error conditions of the Params in place of the profile's."""
+    percentile, limit_ms = given.get("slo_latency_percentile"), given.get("slo_latency_ms")
+    if (percentile is None) != (limit_ms is None):
+        raise ConfigError(
+            "Params",
+            "slo_latency_percentile, slo_latency_ms",
+            "go together.",
+            "Give both of them, or leave both empty.",
+        )
+    changed = [dict(entry) for entry in entries]
+    if percentile is not None:
+        if f"latency_{percentile}" not in _LATENCIES:
+            known = ", ".join(name.removeprefix("latency_") for name in _LATENCIES)
+            raise ConfigError("Params", "slo_latency_percentile", f"{percentile!r} is unknown.", f"Use one of {known}.")
+        changed = [entry for entry in changed if not _LATENCIES & set(entry)]
+        changed.insert(0, {f"latency_{percentile}": limit_ms})
+    if "slo_error_percent" in given:
+        changed = [entry for entry in changed if "error_ratio" not in entry]
+        changed.append({"error_ratio": given["slo_error_percent"] / 100})
+    return changed
+
+
+_LATENCIES = {"latency_p50", "latency_p90", "latency_p95", "latency_p99"}
+
+
 def validate_profile(raw: Mapping[str, Any], source: str) -> ServiceProfile:
     """Validates a profile given as nested mappings. Raises ConfigError for the first mistake and counts the others."""
     try:
@@ -255,13 +347,13 @@ def validate_profile(raw: Mapping[str, Any], source: str) -> ServiceProfile:
         first = min(error.errors(), key=lambda entry: entry["type"] != "extra_forbidden")
         more = error.error_count() - 1
         key = ".".join(str(part) for part in first["loc"])
-        problem, cure = _explain(first, raw)
+        problem, cure = _explain(first)
         raise ConfigError(
             source, key, problem, cure + (f" ({more} more mistake{'s' * (more > 1)} in this file.)" if more else "")
         ) from None
 
 
-def _explain(error: Any, raw: Mapping[str, Any]) -> tuple[str, str]:
+def _explain(error: Any) -> tuple[str, str]:
     location, kind = error["loc"], error["type"]
     if kind == "extra_forbidden":
         known = _known_keys(location[:-1])

@@ -1,7 +1,7 @@
 """Domain results <-> JSON-ready dicts, without loss: what is read back equals what was written.
 
-The stored form names every field. Unknown fields are ignored, so that an older program can read a newer file; missing ones
-that have a default take it, so that a newer program can read an older file.
+The stored form names every field. Unknown fields are ignored, so that an older program can read a newer file; missing
+ones that have a default take it, so that a newer program can read an older file.
 """
 
 from __future__ import annotations
@@ -121,7 +121,9 @@ def second_from_json(raw: Mapping[str, Any]) -> FleetSecond:
             offered=int(raw["offered"]),
             completed=int(raw["completed"]),
             rows={
-                (str(row["label"]), cast(Outcome, _one_of(row["outcome"], OUTCOMES))): Histogram.from_json(row["latency"])
+                (str(row["label"]), cast(Outcome, _one_of(row["outcome"], OUTCOMES))): Histogram.from_json(
+                    row["latency"]
+                )
                 for row in raw["rows"]
             },
             lag=Histogram.from_json(raw["lag"]),

@@ -1,8 +1,8 @@
 """Mergeable log-linear histogram of integer microseconds.
 
-The layout is that of HdrHistogram (G. Tene): below 256 us every value has a bucket of its own; above, each octave is cut
-into 128 equal buckets. A bucket is at most 1/128 of its lower bound wide and is read at its middle, so a quantile is off
-by at most 0.39 % (0.5 us below 256). Merging is addition of counts: exact, and independent of order.
+The layout is that of HdrHistogram (G. Tene): below 256 us every value has a bucket of its own; above, each octave is
+cut into 128 equal buckets. A bucket is at most 1/128 of its lower bound wide and is read at its middle, so a quantile
+is off by at most 0.39 % (0.5 us below 256). Merging is addition of counts: exact, and independent of order.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The words of the domain as types: SLO, fleet seconds, steps, probes, answer. All frozen; rates in transactions per second."""
+"""The words of the domain as types: SLO, fleet seconds, steps, probes, answer. All frozen.
+
+Rates are in transactions per second.
+"""
 
 from __future__ import annotations
 
@@ -118,8 +121,8 @@ class ConditionResult:
     """How one SLO condition came out.
 
     Attributes:
-        value: the worst window's; None when there was nothing to judge (`windows` is 0), or when it falls on transactions
-            that never came back (`met` is False).
+        value: the worst window's; None when there was nothing to judge (`windows` is 0), or when it falls on
+            transactions that never came back (`met` is False).
         windows, windows_missed: windows that could be judged, and those beyond the limit.
     """
 
@@ -148,7 +151,8 @@ class ProbeResult:
         misses: why it is not sustainable, as sentences.
         stop: what ended it: `hold complete` or the reason of an abort.
         environment: instances in service etc. as observed, by the caller.
-        overloaded: the service fell behind the offered rate (backlog, or an abort for overload), so the failure is no noise.
+        overloaded: the service fell behind the offered rate (backlog, or an abort for overload), so the failure is no
+            noise.
         in_flight_mean: mean of the arrivals in flight over the measured seconds.
     """
 

@@ -27,8 +27,8 @@ def value_of(condition: SloCondition, seconds: Sequence[FleetSecond], unfinished
     """The metric over the seconds; None without any transaction.
 
     Args:
-        unfinished: transactions of these seconds that are still on their way and must be slow; they count as endless, so
-            a quantile among them is infinite.
+        unfinished: transactions of these seconds that are still on their way and must be slow; they count as endless,
+            so a quantile among them is infinite.
     """
     if condition.metric in QUANTILES:
         latency = sums.latency(seconds, condition.label)
@@ -56,10 +56,11 @@ def windows_of(seconds: Sequence[FleetSecond], window_s: float | None) -> list[S
 
 
 def judge_condition(condition: SloCondition, seconds: Sequence[FleetSecond], unfinished: int = 0) -> ConditionResult:
-    """Judges one condition; `value` is the worst window's, None (and not met) if that one falls on an unfinished transaction.
+    """Judges one condition.
 
-    Windows with too few transactions are not judged. `met` is True when no window could be judged: whoever asks must look
-    at `windows` first.
+    `value` is the worst window's, None (and not met) if that one falls on an unfinished transaction.
+    Windows with too few transactions are not judged. `met` is True when no window could be judged: whoever asks must
+    look at `windows` first.
     """
     cut = windows_of(seconds, condition.window_s)
     values: list[float] = []

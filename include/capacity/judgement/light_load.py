@@ -8,10 +8,10 @@ from include.capacity.models import ProbeResult
 
 
 def healthy_arrival_s(history: Sequence[ProbeResult]) -> float | None:
-    """By Little's law, from the valid, sustainable result (smoke included) with the lowest offered rate; None without one.
+    """Seconds that an arrival takes in the sustainable result (smoke included) with the lowest offered rate, or None.
 
-    For the argument of the same name of `watch` and `judge`: a plan with think times has many arrivals in flight that wait
-    for nobody.
+    For the argument of the same name of `watch` and `judge`: a plan with think times has many arrivals in flight that
+    wait for nobody. The duration follows from Little's law.
     """
     light = [result for result in history if result.sustainable and result.offered_tps > 0]
     if not light:

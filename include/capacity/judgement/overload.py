@@ -1,7 +1,8 @@
 """Does the service keep up? In-flight arrivals and completions against what a healthy service explains.
 
-By Little's law a healthy service has (arrivals per second) x (duration of an arrival) in flight. The duration is at most the
-latency limit for each of its transactions, or what was seen at low load (`healthy_arrival_s`, think times included).
+By Little's law a healthy service has (arrivals per second) x (duration of an arrival) in flight. The duration is at
+most the latency limit for each of its transactions, or what was seen at low load (`healthy_arrival_s`, think times
+included).
 """
 
 from __future__ import annotations
@@ -43,8 +44,8 @@ def hard_overload(in_flight: int, arrivals_per_s: float, healthy: float) -> bool
 def edge_noise(seconds: Sequence[FleetSecond], in_flight_start: int) -> float:
     """By how many arrivals the numbers in flight at the two ends of a window differ by chance.
 
-    With L in flight the difference varies by about sqrt(2 L) as long as the service is little used, and by about L when it is
-    nearly busy, where queues come and go. L is taken early in the window, before a backlog could raise it.
+    With L in flight the difference varies by about sqrt(2 L) as long as the service is little used, and by about L when
+    it is nearly busy, where queues come and go. L is taken early in the window, before a backlog could raise it.
     """
     third = seconds[: max(len(seconds) // 3, 1)]
     level = max(min(sums.mean_in_flight(third), sums.mean_in_flight(seconds)), float(in_flight_start), 1.0)
@@ -54,8 +55,9 @@ def edge_noise(seconds: Sequence[FleetSecond], in_flight_start: int) -> float:
 def shortfall(
     seconds: Sequence[FleetSecond], in_flight_start: int, transactions_per_arrival: float
 ) -> tuple[float, float]:
-    """Dispatched but not completed transactions over the seconds, and how many of them may be missing: 1 % and the edges'
-    noise, which on a short probe is the larger of the two.
+    """Dispatched but not completed transactions over the seconds, and how many of them may be missing.
+
+    Allowed are 1 % and the edges' noise, which on a short probe is the larger of the two.
     """
     dispatched = sums.offered(seconds) * transactions_per_arrival
     completed = sum(second.completed for second in seconds)
@@ -66,8 +68,9 @@ def shortfall(
 
 
 def backlog(seconds: Sequence[FleetSecond], in_flight_start: int) -> tuple[float, float, bool]:
-    """Arrivals in flight in the first and the last third of the seconds, and whether they grew as a backlog does: from third
-    to third, by more than the edges' noise and a tenth of a second's arrivals.
+    """Arrivals in flight in the first and the last third of the seconds, and whether they grew as a backlog does.
+
+    That is from third to third, and by more than the edges' noise and a tenth of a second's arrivals.
     """
     counts = [second.in_flight for second in seconds]
     if len(counts) < 3:

@@ -50,7 +50,8 @@ def judge(
     """Judges the whole seconds between the discarded start and the end of a step.
 
     Args:
-        seconds: of the step, final: each reported by all shards, or given up (`missing`). Others than the step's are left out.
+        seconds: of the step, final: each reported by all shards, or given up (`missing`). Others than the step's are
+            left out.
         started_at, ended_at: epoch seconds between which the step's rate was in force.
         stop: `HOLD_COMPLETE`, what `watch` returned, or a sentence of the caller's.
         transactions_per_arrival: transactions that an arrival makes on average.

@@ -1,6 +1,7 @@
 """Why a step ended before its hold was complete, in words that `judge` and the search understand again.
 
-A stop is a reason and a sentence: `overload: 412 arrivals in flight, …`. `HOLD_COMPLETE` is the only stop without a reason.
+A stop is a reason and a sentence: `overload: 412 arrivals in flight, …`. `HOLD_COMPLETE` is the only stop without a
+reason.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from include.capacity.histogram import Histogram
 from include.capacity.models import ALL_LABELS, FleetSecond
 from include.capacity.protocol import OUTCOMES, Outcome
 
-# A generator's own error is no answer of the service: it counts to validity, neither to latencies nor to the error ratio.
+# A generator's own error is no answer of the service: it counts to validity, not to latencies or the error ratio.
 SERVICE_OUTCOMES: tuple[Outcome, ...] = tuple(outcome for outcome in OUTCOMES if outcome != "generator_error")
 
 

@@ -2,8 +2,8 @@
 
 1. Ramp from the lower bound (or from below the prior) by a factor a step, until a step fails.
 2. Bracket: bisect in the logarithm between the highest pass and the lowest failure until they are close.
-3. Soak a little below the highest pass. Nothing is reported as verified that did not pass a soak: short probes overstate.
-   A failed soak steps down; what passed with a wide gap to the next failure is tried once higher.
+3. Soak a little below the highest pass. Nothing is reported as verified that did not pass a soak: short probes
+   overstate. A failed soak steps down; what passed with a wide gap to the next failure is tried once higher.
 After each failure the service rests at a low rate until it is well again. Invalid probes are repeated.
 """
 
@@ -36,7 +36,8 @@ def next_step(settings: SearchSettings, slo: Slo, history: Sequence[ProbeResult]
         history: all results so far in order, of all stages; results of the kind `smoke` are left out.
 
     Returns:
-        The next step; of the kind `soak` when the bracket is closed (or open no longer for lack of budget); Done at the end.
+        The next step; of the kind `soak` when the bracket is closed (or open no longer for lack of budget); Done at the
+        end.
     """
     history = [result for result in history if result.step.kind != "smoke"]
     evidence = weigh(history)

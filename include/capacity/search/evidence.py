@@ -1,8 +1,8 @@
 """What the probes so far say: which rates passed, which failed, and which of that is believed.
 
 A later and at least as long test overrules an earlier one. Two kinds of failure are doubted, and tested once more:
-a ramp step that missed its SLO without an overload (a few seconds can be unlucky), and a failure at or below a rate that
-passed an at least as long test before (the service may still have been hurt by the probe before).
+a ramp step that missed its SLO without an overload (a few seconds can be unlucky), and a failure at or below a rate
+that passed an at least as long test before (the service may still have been hurt by the probe before).
 """
 
 from __future__ import annotations

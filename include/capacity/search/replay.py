@@ -8,9 +8,7 @@ from include.capacity.models import Done, ProbeResult, SearchSettings, Slo, Step
 from include.capacity.search.decision import next_step
 
 
-def replay(
-    settings: SearchSettings, slo: Slo, history: Sequence[ProbeResult]
-) -> list[tuple[Step | Done, Step | None]]:
+def replay(settings: SearchSettings, slo: Slo, history: Sequence[ProbeResult]) -> list[tuple[Step | Done, Step | None]]:
     """Decides each step anew from the probes before it.
 
     Returns:
@@ -25,6 +23,4 @@ def replay(
 
 def differences(pairs: Sequence[tuple[Step | Done, Step | None]]) -> list[int]:
     """The places where the decision differs from what was recorded."""
-    return [
-        number for number, (decided, recorded) in enumerate(pairs) if recorded is not None and decided != recorded
-    ]
+    return [number for number, (decided, recorded) in enumerate(pairs) if recorded is not None and decided != recorded]

@@ -56,8 +56,8 @@ def data_problems(seconds: Sequence[FleetSecond], limits: ValidityLimits) -> lis
     own = counts["generator_error"]
     if own > limits.max_rejected_ratio * total:
         problems.append(
-            f"{own} of {total} transactions failed in the load generator itself (limit {limits.max_rejected_ratio:.2%}); "
-            "see jmeter.log of the shards."
+            f"{own} of {total} transactions failed in the load generator itself "
+            f"(limit {limits.max_rejected_ratio:.2%}); see jmeter.log of the shards."
         )
     return problems
 
@@ -72,8 +72,8 @@ def offered_problems(
     if abs(dispatched - commanded) <= allowed:
         return []
     return [
-        f"{dispatched} arrivals were dispatched where {commanded:.0f} were commanded (allowed: +-{allowed:.0f}); the load "
-        "generator does not keep its rate. Use more shards, or free the machine it runs on."
+        f"{dispatched} arrivals were dispatched where {commanded:.0f} were commanded (allowed: +-{allowed:.0f}); "
+        "the load generator does not keep its rate. Use more shards, or free the machine it runs on."
     ]
 
 

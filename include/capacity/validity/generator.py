@@ -1,14 +1,14 @@
 """Did the load generator keep up? The difference between a slow service and a slow generator.
 
-In an open load model every arrival that finds no free thread waits, and its latency counts from the intended start. Schedule
-lag therefore has two causes, and they are told apart by the idle threads:
+In an open load model every arrival that finds no free thread waits, and its latency counts from the intended start.
+Schedule lag therefore has two causes, and they are told apart by the idle threads:
 
-* Lag while threads are idle: the generator itself was late (CPU, GC, a busy machine). Beyond `max_lag_p99_ms` the step is
-  invalid, whether it looked good or bad.
-* Lag while no thread is idle: the arrivals queue in the generator because all threads wait for answers. If the service holds
-  each of them longer than the SLO allows, the service is the slow one and the queue is rightly its own. If it
-  does not, then the pool of threads is too small for the rate: a missed SLO says nothing about the service, and the step
-  is invalid. A met SLO stands: latencies include the wait.
+* Lag while threads are idle: the generator itself was late (CPU, GC, a busy machine). Beyond `max_lag_p99_ms` the step
+  is invalid, whether it looked good or bad.
+* Lag while no thread is idle: the arrivals queue in the generator because all threads wait for answers. If the service
+  holds each of them longer than the SLO allows, the service is the slow one and the queue is rightly its own. If it
+  does not, then the pool of threads is too small for the rate: a missed SLO says nothing about the service, and the
+  step is invalid. A met SLO stands: latencies include the wait.
 
 An overload beyond doubt (more than a second of arrivals in flight beyond the healthy level) stands up to a lag of five
 times the limit: on a machine that generator and service share, overload itself makes the generator late.
@@ -62,8 +62,8 @@ def thread_problems(
     if ended <= 0 or threads / ended > healthy_arrival_s:
         return []
     return [
-        f"All threads of a shard were busy in {len(starved)} of {len(seconds)} seconds although the service held each for "
-        f"only {threads / ended * 1e3:.0f} ms: {threads:.0f} threads are too few for the rate. Raise "
+        f"All threads of a shard were busy in {len(starved)} of {len(seconds)} seconds although the service held each "
+        f"for only {threads / ended * 1e3:.0f} ms: {threads:.0f} threads are too few for the rate. Raise "
         "load.fleet.threads_per_shard or use more shards."
     ]
 
@@ -81,8 +81,8 @@ def saturation_problems(seconds: Sequence[FleetSecond], limits: ValidityLimits) 
         gc = _mean(seconds, shard, lambda entry: entry.generator.gc_ratio)
         if gc > limits.max_gc_ratio:
             problems.append(
-                f"Shard {shard} spent {gc:.0%} of its time in garbage collection (limit {limits.max_gc_ratio:.0%}). Raise "
-                "load.fleet.heap_mib or use more shards."
+                f"Shard {shard} spent {gc:.0%} of its time in garbage collection (limit {limits.max_gc_ratio:.0%}). "
+                "Raise load.fleet.heap_mib or use more shards."
             )
     return problems
 

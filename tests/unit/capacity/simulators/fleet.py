@@ -16,7 +16,7 @@ from tests.unit.capacity.simulators.services import Service
 
 @dataclass(slots=True)
 class Generator:
-    """What the fleet can do; `late_s` delays every arrival while more than `late_above_tps` are offered (a saturated CPU)."""
+    """What the fleet can do. While more than `late_above_tps` are offered, arrivals are late by `late_s` on average."""
 
     shards: int = 2
     threads: int = 300  # of all shards together

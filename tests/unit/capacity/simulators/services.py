@@ -78,7 +78,7 @@ class QueueingService:
 
 
 class ErrorCliff:
-    """Answers quickly at any rate, but fails a share of the requests once more than `limit_tps` came in the last second."""
+    """Answers quickly at any rate, but fails a share of the requests above `limit_tps`, and all of them far above."""
 
     def __init__(self, rng: random.Random, *, limit_tps: float, failing: float = 0.3) -> None:
         self._rng, self._limit, self._failing = rng, limit_tps, failing

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,7 +28,7 @@ def validate_run(
     rejected: int,
     rows: int,
     shard_table: Sequence[Mapping[str, Any]],
-    docs_folder: Path,
+    docs_folder: Path | None,
     *,
     max_lag_p99_ms: float = 40.0,
     max_rejected_ratio: float = 0.001,
@@ -39,7 +40,8 @@ def validate_run(
         probes_table: rows of `include.capacity.report.tables.probes_table`.
         rejected, rows: result lines that could not be read, and all result lines.
         shard_table: per shard `shard`, `seconds_reported`, `seconds_expected`, `incarnations`.
-        docs_folder: where the Data Docs go (`index.html`); made if missing. The same run overwrites its own pages.
+        docs_folder: where the Data Docs go (`index.html`), made if missing; None writes none. The same run overwrites
+            its own pages.
 
     Raises StoreError when the Data Docs cannot be written.
     """
@@ -48,7 +50,8 @@ def validate_run(
     for rule in rules(max_lag_p99_ms=max_lag_p99_ms, max_rejected_ratio=max_rejected_ratio):
         by_table[rule.table].append(rule)
     try:
-        docs_folder.mkdir(parents=True, exist_ok=True)
+        if docs_folder is not None:
+            docs_folder.mkdir(parents=True, exist_ok=True)
         return _run(columns, by_table, docs_folder, _time_of(seconds_table))
     except OSError as error:
         raise StoreError(f"The Data Docs cannot be written to {docs_folder}: {error.strerror or error}.") from error
@@ -57,7 +60,7 @@ def validate_run(
 def _run(
     columns: Mapping[Table, list[dict[str, Any]]],
     by_table: Mapping[Table, list[Rule]],
-    docs_folder: Path,
+    docs_folder: Path | None,
     run_time: datetime,
 ) -> list[ExpectationOutcome]:
     os.environ["GX_ANALYTICS_ENABLED"] = "false"  # read while the package is imported; nothing leaves this machine
@@ -70,11 +73,11 @@ def _run(
     context = gx.get_context(mode="ephemeral")
     context.enable_analytics(False)
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
-    for site in list(context.list_data_docs_sites()):
-        context.delete_data_docs_site(site)
-    context.add_data_docs_site("run", _site(docs_folder))
+    for name, site in list(context.list_data_docs_sites().items()):  # its own site, in a folder that it leaves behind
+        context.delete_data_docs_site(name)
+        shutil.rmtree(site["store_backend"]["base_directory"], ignore_errors=True)
     source = context.data_sources.add_pandas("run")
-    publish = gx.checkpoint.UpdateDataDocsAction(name="publish", site_names=["run"])
+
     identifier = RunIdentifier(run_name="run", run_time=run_time)
     outcomes: list[ExpectationOutcome] = []
     for table, table_rules in by_table.items():
@@ -92,11 +95,14 @@ def _run(
             )
         data = source.add_dataframe_asset(table).add_batch_definition_whole_dataframe("all")
         definition = context.validation_definitions.add(gx.ValidationDefinition(name=table, data=data, suite=suite))
-        checkpoint = gx.Checkpoint(name=table, validation_definitions=[definition], actions=[publish])
+        checkpoint = gx.Checkpoint(name=table, validation_definitions=[definition])
         result = context.checkpoints.add(checkpoint).run({"dataframe": frame}, run_id=identifier)
         for validation in result.run_results.values():
             found = {each.expectation_config.meta["name"]: each for each in validation.results}
             outcomes += [_outcome(rule, found[rule.name]) for rule in table_rules]
+    if docs_folder is not None:
+        context.add_data_docs_site("run", _site(docs_folder))
+        context.build_data_docs(site_names=["run"])
     for outcome in outcomes:
         if not outcome.success:
             log.warning("%s: %s Seen: %s.", outcome.name, outcome.meaning, outcome.observed)

@@ -228,7 +228,7 @@ class Plant(PlantModel):
     instances: Instances
     instances_under_test: Annotated[Count, Field(ge=1, le=100, examples=["2"])]
     slots: Annotated[Count, Field(ge=1, le=256, examples=["4"])]
-    queue_limit: Annotated[Count, Field(ge=0, le=10_000, examples=["400"])] = 400
+    queue_limit: Annotated[Count, Field(ge=0, le=2000, examples=["400"])] = 400
     warm_up_factor: Annotated[Number, Field(ge=1, le=100, examples=["1.5"])] = 1.0
     endpoints: Endpoints
     slo: Slo

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,24 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from sandbox.plantfile import DEFAULT_PLANT, PlantFileError, load_plant, parse_plant, parse_slo
+from sandbox.plantfile import (
+    DEFAULT_PLANT,
+    Endpoint,
+    Instances,
+    Plant,
+    PlantFileError,
+    SearchBounds,
+    ServiceTime,
+    Slo,
+    Step,
+    StepScaling,
+    TargetTracking,
+    load_plant,
+    parse_plant,
+    parse_slo,
+)
 
+DOCUMENT = Path(__file__).parents[3] / "docs" / "plant-file.md"
 SHIPPED = sorted(DEFAULT_PLANT.parent.glob("*.yaml"))
 
 
@@ -238,3 +255,21 @@ def test_the_error_survives_a_process_boundary() -> None:
     error = PlantFileError("a.yaml", [("slots", "is wrong")])
     again = pickle.loads(pickle.dumps(error))
     assert str(again) == str(error) == "a.yaml: slots: is wrong"
+
+
+def documented_blocks() -> list[str]:
+    return re.findall(r"```yaml\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
+
+
+def test_the_examples_of_the_document_are_valid() -> None:
+    whole, policies = (yaml.safe_load(block) for block in documented_blocks())
+    assert parse_plant(whole).name == "checkout"
+    assert len(parse_plant({**whole, **policies}).policies) == 2
+
+
+def test_the_document_explains_every_key() -> None:
+    text = DOCUMENT.read_text()
+    for model in (Plant, Instances, Endpoint, ServiceTime, Slo, SearchBounds, TargetTracking, StepScaling, Step):
+        for name, field in model.model_fields.items():
+            key = field.alias or name
+            assert re.search(rf"[`.]{key}`|\b{key}: ", text), f"{key} is not in {DOCUMENT.name}"

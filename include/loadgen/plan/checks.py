@@ -41,12 +41,14 @@ def check_plan(plan: Node, values: Values, jmeter_home: Path | None, findings: F
     """Walks the plan, without its disabled elements, and refuses or notes what its elements mean here."""
     for node in plan.walk():
         if not stock.class_is_known(node, jmeter_home):
-            where = "JMeter 5.6.3" if jmeter_home is None else f"JMeter 5.6.3 and the plug-ins in {jmeter_home}/lib/ext"
+            where = "JMeter 5.6.3 does"
+            if jmeter_home is not None:
+                where = f"JMeter 5.6.3 and the plug-ins in {jmeter_home}/lib/ext do"
             # A plug-in's thread group is replaced by a stock one and need not be installed.
             if not stock.is_load_group(node):
                 findings.refuse(
                     node,
-                    f"is of the class `{node.kind}`, which {where} do not know.",
+                    f"is of the class `{node.kind}`, which {where} not know.",
                     "Put the plug-in's jar into the load image's lib/ext, or use a stock element.",
                 )
     for group in plan.children:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from xml.etree import ElementTree
@@ -10,6 +11,7 @@ from include.loadgen.plan.findings import Findings
 from include.loadgen.plan.jmx import Node
 from include.loadgen.plan.values import Values
 
+_FILE_KEYS = ("filename", "BeanShellSampler.filename", "BSFSampler.filename", "xmlschema_assertion_filename")
 # Functions whose first argument is the path of a file.
 _FILE_FUNCTION = re.compile(r"(\$\{__(?:FileToString|StringFromFile|CSVRead)\(\s*)((?:\\.|\$\{[^{}]*\}|[^,()$\\])+)")
 
@@ -27,8 +29,9 @@ def find_file(node: Node, text: str, values: Values, folder: Path, findings: Fin
     if not expansion.text.strip():
         findings.refuse(node, f"does not name {what}.", "Enter a path relative to the plan, or disable the element.")
         return None
-    path = (folder / expansion.text.strip()).resolve()
-    if not path.is_relative_to(folder.resolve()):
+    # The names decide, not where symbolic links lead: a linked file travels with its content.
+    path = Path(os.path.abspath(folder / expansion.text.strip()))
+    if not path.is_relative_to(folder):
         findings.refuse(
             node,
             f"names {what} `{expansion.text}`, which lies outside of the plan's folder.",
@@ -52,11 +55,11 @@ def use_absolute_paths(plan: Node, values: Values, folder: Path, findings: Findi
         kind = node.short_kind
         if kind == "CSVDataSet":
             files.extend(_check_csv(node, values, folder, findings))
-        elif node.get("filename"):
-            files.extend(_make_absolute(node, "filename", values, folder, findings, "the file"))
-        elif kind == "XMLSchemaAssertion":
-            files.extend(_make_absolute(node, "xmlschema_assertion_filename", values, folder, findings, "the schema"))
-        elif kind == "TestPlan" and node.get("TestPlan.user_define_classpath"):
+        else:
+            for key in _FILE_KEYS:
+                if node.get(key):
+                    files.extend(_make_absolute(node, key, values, folder, findings, "the file"))
+        if kind == "TestPlan" and node.get("TestPlan.user_define_classpath"):
             files.extend(_class_path(node, values, folder, findings))
         for entry in node.element.iter("elementProp"):
             if entry.get("elementType", "").endswith("HTTPFileArg"):

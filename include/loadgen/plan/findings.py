@@ -12,7 +12,7 @@ class PlanRefusals(PlanRefused):
     """Several refusals at once, so that one look at the message is enough to mend the whole plan.
 
     Attributes:
-        refusals: each single one, in the order of the plan's tree.
+        refusals: each single one, in the order in which the checks found them.
     """
 
     def __init__(self, refusals: Iterable[PlanRefused]) -> None:

@@ -45,16 +45,16 @@ try {
 
 
 def plan_weights(
-    groups: list[Node], weights: Mapping[str, float], values: Values, findings: Findings
+    plan: Node, groups: list[Node], weights: Mapping[str, float], values: Values, findings: Findings
 ) -> dict[int, float]:
     """Position in `groups` -> share of the arrivals; the shares add up to 1. A group with weight 0 is left out."""
     if not groups:
-        findings.refuse("Test Plan", "holds no enabled thread group.", "Enable one, or add one with your samplers.")
+        findings.refuse(plan, "holds no enabled thread group.", "Enable one, or add one with your samplers.")
         return {}
-    raw = _given_weights(groups, weights, findings) if weights else _own_weights(groups, values, findings)
+    raw = _given_weights(plan, groups, weights, findings) if weights else _own_weights(groups, values, findings)
     total = sum(raw.values())
     if total <= 0:
-        findings.refuse("Test Plan", "has only thread groups with the weight 0.", "Give one group a positive weight.")
+        findings.refuse(plan, "has only thread groups with the weight 0.", "Give one group a positive weight.")
         return {}
     for position, weight in raw.items():
         if not weight:
@@ -62,29 +62,31 @@ def plan_weights(
     return {position: weight / total for position, weight in raw.items() if weight}
 
 
-def _given_weights(groups: list[Node], weights: Mapping[str, float], findings: Findings) -> dict[int, float]:
+def _given_weights(
+    plan: Node, groups: list[Node], weights: Mapping[str, float], findings: Findings
+) -> dict[int, float]:
     names = [group.name for group in groups]
     listed = ", ".join(dict.fromkeys(names))
     for name in weights:
         if name not in names:
             findings.refuse(
-                "Test Plan",
+                plan,
                 f"has no enabled thread group `{name}`, for which a weight is given.",
                 f"The groups are: {listed}. Correct load.weights.",
             )
         elif names.count(name) > 1:
             findings.refuse(
-                "Test Plan",
+                plan,
                 f"has {names.count(name)} enabled thread groups named `{name}`, so that its weight is ambiguous.",
                 "Give each group a name of its own.",
             )
     for name, weight in weights.items():
         if not (0 <= weight < float("inf")):
-            findings.refuse("Test Plan", f"the weight {weight} of `{name}` is no share.", "Give a number from 0 up.")
+            findings.refuse(plan, f"the weight {weight} of `{name}` is no share.", "Give a number from 0 up.")
     missing = [name for name in dict.fromkeys(names) if name not in weights]
     if missing and any(name in names for name in weights):
         findings.refuse(
-            "Test Plan",
+            plan,
             f"has thread groups without a weight: {', '.join(missing)}.",
             "Weigh every group in load.weights (0 leaves a group out), or none.",
         )

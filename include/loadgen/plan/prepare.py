@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from include.loadgen.plan import checks, datafiles, fragments, loadmodel, stock, targets
@@ -38,7 +39,7 @@ def check_plan(plan_path: Path, *, settings: PlanSettings) -> PreparedPlan:
 def _prepare(plan_path: Path, out_path: Path, settings: PlanSettings) -> tuple[Document, PreparedPlan]:
     document = load(plan_path)
     plan = document.plan
-    folder = (settings.plan_folder or plan_path.parent).resolve()
+    folder = Path(os.path.abspath(settings.plan_folder or plan_path.parent))
     findings = Findings(str(plan_path))
 
     fragments.inline_modules(plan, findings)
@@ -53,7 +54,7 @@ def _prepare(plan_path: Path, out_path: Path, settings: PlanSettings) -> tuple[D
     checks.check_plan(plan, values, settings.jmeter_home, findings)
 
     groups = [child for child in plan.children if stock.is_load_group(child)]
-    weights = loadmodel.plan_weights(groups, settings.weights, values, findings)
+    weights = loadmodel.plan_weights(plan, groups, settings.weights, values, findings)
     for position, group in enumerate(groups):
         if weights and position not in weights:
             plan.remove(group)

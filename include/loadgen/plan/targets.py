@@ -98,8 +98,9 @@ def jmeter_arguments(targets: Sequence[str], allow_hosts: Sequence[str]) -> tupl
     if "*" in allow_hosts:
         return ()
     simple = [pattern for pattern in allow_hosts if not re.search(r"[*?\[]", pattern.removeprefix("*"))]
-    exceptions = "|".join(dict.fromkeys([*(pattern.lower() for pattern in simple), *targets]))
-    return ("-H", CLOSED_HOST, "-P", CLOSED_PORT, "-N", exceptions)
+    direct = dict.fromkeys([*(pattern.lower() for pattern in simple), *targets])
+    exceptions = "|".join(f"[{host}]|{host}" if ":" in host else host for host in direct)
+    return ("-H", CLOSED_HOST, "-P", CLOSED_PORT, *(("-N", exceptions) if exceptions else ()))
 
 
 def _effective(node: Node, key: str) -> str:

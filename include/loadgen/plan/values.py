@@ -199,8 +199,9 @@ def _defined(plan: Node) -> dict[str, set[str]]:
 def _table(node: Node) -> Iterator[tuple[str, str]]:
     for entry in node.element.iter("elementProp"):
         if entry.get("elementType", "").endswith("Argument"):
-            texts = {child.get("name"): (child.text or "").strip() for child in entry}
-            yield texts.get("Argument.name") or entry.get("name", ""), texts.get("Argument.value", "")
+            texts = {child.get("name", ""): (child.text or "").strip() for child in entry}
+            name = texts.get("Argument.name") or entry.get("name")
+            yield name or "", texts.get("Argument.value", "")
 
 
 def _names_set_by(node: Node) -> Iterator[str]:

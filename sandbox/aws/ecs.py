@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -44,6 +45,8 @@ class SandboxTask(models.Task):
         self.version = 1
         self.ended_s: float | None = None
         container = self.containers[0]
+        container.task_arn = self.task_arn
+        container.container_arn = f"{self.task_arn.replace(':task/', ':container/')}/{uuid.uuid4()}"
         container.exitCode = None  # type: ignore[assignment]
         container.last_status = "PENDING"
 

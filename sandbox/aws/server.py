@@ -61,11 +61,21 @@ def answer_missing_actions() -> None:
     BaseResponse.call_action = call_action  # type: ignore[method-assign]
 
 
+class _UnknownService(Exception):
+    """moto has no service under the name that a request was signed for."""
+
+
+def _create_app(service: Any) -> Any:
+    if service is None:
+        raise _UnknownService
+    return create_backend_app(service)
+
+
 class Endpoint:
     """The WSGI application."""
 
     def __init__(self, call_log: calls.CallLog) -> None:
-        self._moto = DomainDispatcherApplication(create_backend_app)
+        self._moto = DomainDispatcherApplication(_create_app)
         self._calls = call_log
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
@@ -94,9 +104,11 @@ class Endpoint:
             return _refuse(environ, start_response, "moto's own interface would break the state of the sandbox")
         try:
             return list(self._moto(environ, start_response))
+        except _UnknownService:
+            return _refuse(environ, start_response, f"the sandbox does not have the service {service}")
         except Exception as error:
             log.exception("request failed")
-            problem = f"the sandbox does not have the service {service}: {type(error).__name__}: {error}"
+            problem = f"the sandbox failed in the service {service}: {type(error).__name__}: {error}"
             return _refuse(environ, start_response, problem)
 
 

@@ -99,20 +99,25 @@ class Reconciler:
         for state in group.states():
             self._check_health(group, state)
             self._replace_unhealthy(group, state)
+        for state in group.states():
+            machine = self.machines.get(state.instance_id)
+            if state.lifecycle_state != TERMINATING:
+                continue
+            if machine is None:
+                group.remove([state.instance_id])
+            else:
+                self._terminate(backend, group, state, machine)
         self._match_capacity(backend, group)
         for state in group.states():
             machine = self.machines.get(state.instance_id)
-            if machine is None:
-                if state.lifecycle_state == TERMINATING:
-                    group.remove([state.instance_id])
-                elif state.lifecycle_state == "Pending":
-                    self._start_machine(backend, group, state, f"At {as_text(now())} an instance was attached.")
-            elif state.lifecycle_state == TERMINATING:
-                self._terminate(backend, group, state, machine)
-            else:
+            if state.lifecycle_state == TERMINATING:
+                continue
+            if machine is not None:
                 self._offer_to_target_groups(backend, group, state, machine)
-                if state.lifecycle_state == "Pending" and self._is_ready(group, machine):
+                if state.lifecycle_state == "Pending" and self._is_ready(machine):
                     self._put_in_service(backend, group, state, machine)
+            elif state.lifecycle_state == "Pending":
+                self._start_machine(backend, group, state, f"At {as_text(now())} an instance was attached.")
         if group.status and not group.instance_states:
             backend.autoscaling_groups.pop(group.name, None)
 
@@ -206,7 +211,7 @@ class Reconciler:
         self.machines[state.instance_id] = machine
         log.info("instance %s of %s launched at %s", state.instance_id, group.name, machine.address)
 
-    def _is_ready(self, group: SandboxGroup, machine: Machine) -> bool:
+    def _is_ready(self, machine: Machine) -> bool:
         return machine.answers and self._targets.admits(machine)
 
     def _put_in_service(

@@ -19,8 +19,8 @@ class DispatcherStatus:
         at: wall clock of the writing, epoch seconds.
         order: (epoch, seq) of the order it took last; (0, 0) before the first.
         rate_per_s: the rate it keeps now.
-        in_force_at: wall clock at which it took that order's rate (a renewal at the same rate does not change it), epoch
-            seconds; 0 before the first order.
+        in_force_at: wall clock at which it took that order's rate, epoch seconds (a renewal at the same rate does not
+            change it); 0 before the first order.
         offered: epoch second -> arrivals that were due in it, for about the last 30 s.
         cpu_s, gc_s: CPU time of the JVM, and time spent in garbage collection.
         heap_used, heap_max: bytes.

@@ -15,7 +15,7 @@ from moto.cloudwatch.responses import CloudWatchResponse
 from moto.core.responses import ActionResult, EmptyResult
 
 from sandbox.aws.metric_math import MathError, evaluate
-from sandbox.aws.metric_store import Datum, MetricKey, MetricStore, UnknownStatistic, dimension_set, statistic
+from sandbox.aws.metric_store import Datum, MetricKey, MetricStore, dimension_set, is_statistic, statistic
 from sandbox.aws.moto_access import ExtendedBackend, route_to
 from sandbox.aws.outbox import OUTBOX
 from sandbox.aws.scaling_activities import now
@@ -32,6 +32,15 @@ class SandboxAlarm(models.Alarm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.state_value = "INSUFFICIENT_DATA"
+
+    @property
+    def alarm_name(self) -> str:
+        """For the response: moto finds `name` by the name of its own class only."""
+        return self.name
+
+    @property
+    def alarm_description(self) -> str | None:
+        return self.description
 
     @property
     def key(self) -> MetricKey:
@@ -72,6 +81,7 @@ class SandboxCloudWatchBackend(ExtendedBackend, models.CloudWatchBackend):
         series: dict[str, dict[float, float]] = {}
         for query in queries:
             if "MetricStat" in query:
+                _check_statistics([query["MetricStat"]["Stat"]])
                 series[query["Id"]] = self._stat_series(query["MetricStat"], start_s, end_s)
         for query in queries:
             if "Expression" in query:
@@ -99,7 +109,7 @@ class SandboxCloudWatchBackend(ExtendedBackend, models.CloudWatchBackend):
         metric = stat["Metric"]
         key = MetricKey(metric["Namespace"], metric["MetricName"], dimension_set(metric.get("Dimensions") or ()))
         points = self.store.points(key, start_s, end_s, float(stat["Period"]), stat.get("Unit"))
-        values = ((point.start_s, _statistic(stat["Stat"], point.data)) for point in points)
+        values = ((point.start_s, statistic(stat["Stat"], point.data)) for point in points)
         return {start: value for start, value in values if value is not None}
 
     def get_statistics(
@@ -114,14 +124,15 @@ class SandboxCloudWatchBackend(ExtendedBackend, models.CloudWatchBackend):
     ) -> list[dict[str, Any]]:
         """The data points of GetMetricStatistics."""
         start_s, end_s = _window(start_time, end_time)
+        _check_statistics([*statistics, *extended])
         found = []
         for point in self.store.points(key, start_s, end_s, float(period), unit):
             entry: dict[str, Any] = {
                 "Timestamp": datetime.fromtimestamp(point.start_s, UTC),
                 "Unit": point.unit or "None",
             }
-            entry.update({name: _statistic(name, point.data) for name in statistics})
-            percentiles = {name: _statistic(name, point.data) for name in extended}
+            entry.update({name: statistic(name, point.data) for name in statistics})
+            percentiles = {name: statistic(name, point.data) for name in extended}
             if percentiles:
                 entry["ExtendedStatistics"] = {k: v for k, v in percentiles.items() if v is not None}
             found.append(entry)
@@ -144,6 +155,7 @@ class SandboxCloudWatchBackend(ExtendedBackend, models.CloudWatchBackend):
     def put_metric_alarm(self, name: str, **kwargs: Any) -> models.Alarm:  # type: ignore[override]
         if kwargs.get("metric_data_queries") or kwargs.get("rule"):
             raise InvalidHere("The sandbox evaluates alarms on a single metric only")
+        _check_statistics([kwargs.get("extended_statistic") or kwargs["statistic"]])
         old = self.alarms.get(name)
         alarm = super().put_metric_alarm(name=name, **kwargs)
         if old is not None and isinstance(alarm, SandboxAlarm):
@@ -279,11 +291,13 @@ def _window(start: datetime, end: datetime) -> tuple[float, float]:
     return start_s, end_s
 
 
-def _statistic(name: str, data: Iterable[Datum]) -> float | None:
-    try:
-        return statistic(name, tuple(data))
-    except UnknownStatistic as error:
-        raise InvalidHere(str(error)) from error
+def _check_statistics(names: Iterable[str]) -> None:
+    for name in names:
+        if not is_statistic(name):
+            raise InvalidHere(
+                f"The sandbox does not compute the statistic {name}; it has Average, Sum, Minimum, Maximum, "
+                "SampleCount, and percentiles such as p95 or p99.9"
+            )
 
 
 def _label(query: dict[str, Any]) -> str:

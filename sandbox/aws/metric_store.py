@@ -13,10 +13,6 @@ DimensionSet = frozenset[tuple[str, str]]
 _PERCENTILE = re.compile(r"p(\d{1,2}(?:\.\d{1,10})?|100)")
 
 
-class UnknownStatistic(ValueError):
-    """A statistic that the sandbox cannot compute."""
-
-
 @dataclass(frozen=True, slots=True)
 class MetricKey:
     """What makes a metric: its namespace, name and all of its dimensions."""
@@ -67,8 +63,13 @@ class Point:
         return self.data[-1].unit
 
 
+def is_statistic(name: str) -> bool:
+    """Whether the sandbox can compute a statistic."""
+    return name in {"Sum", "SampleCount", "Minimum", "Maximum", "Average"} or _PERCENTILE.fullmatch(name) is not None
+
+
 def statistic(name: str, data: Sequence[Datum]) -> float | None:
-    """A statistic over data of one period; None if the data do not allow it. Raises UnknownStatistic."""
+    """A statistic over data of one period; None if the data do not allow it. `name` is one that `is_statistic`."""
     match name:
         case "Sum":
             return math.fsum(d.total for d in data)
@@ -83,10 +84,7 @@ def statistic(name: str, data: Sequence[Datum]) -> float | None:
             return math.fsum(d.total for d in data) / count if count else None
     match = _PERCENTILE.fullmatch(name)
     if match is None:
-        raise UnknownStatistic(
-            f"The sandbox does not compute the statistic {name}; it has Average, Sum, Minimum, Maximum, SampleCount, "
-            "and percentiles such as p95 or p99.9"
-        )
+        raise ValueError(f"unknown statistic {name}")
     return percentile(float(match[1]), data)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from include.loadgen.plan import stock
 from include.loadgen.plan.findings import Findings
-from include.loadgen.plan.jmx import Node
+from include.loadgen.plan.jmx import OPEN_IN_JMETER, Node
 from include.loadgen.plan.values import Values
 
 _KEPT_ERROR_ACTIONS = frozenset({"continue", "startnextloop"})
@@ -40,17 +40,7 @@ def drop_observers(plan: Node, findings: Findings) -> None:
 def check_plan(plan: Node, values: Values, jmeter_home: Path | None, findings: Findings) -> None:
     """Walks the plan, without its disabled elements, and refuses or notes what its elements mean here."""
     for node in plan.walk():
-        if not stock.class_is_known(node, jmeter_home):
-            where = "JMeter 5.6.3 does"
-            if jmeter_home is not None:
-                where = f"JMeter 5.6.3 and the plug-ins in {jmeter_home}/lib/ext do"
-            # A plug-in's thread group is replaced by a stock one and need not be installed.
-            if not stock.is_load_group(node):
-                findings.refuse(
-                    node,
-                    f"is of the class `{node.kind}`, which {where} not know.",
-                    "Put the plug-in's jar into the load image's lib/ext, or use a stock element.",
-                )
+        _check_class(node, jmeter_home, findings)
     for group in plan.children:
         if stock.is_load_group(group):
             _check_load_group(group, values, findings)
@@ -59,8 +49,26 @@ def check_plan(plan: Node, values: Values, jmeter_home: Path | None, findings: F
         elif stock.is_side_group(group):
             _check_side_group(group, values, findings)
         else:
+            _check_outside_of_groups(group, findings)
             for node in group.walk():
                 _check_element(node, values, findings)
+
+
+def _check_class(node: Node, jmeter_home: Path | None, findings: Findings) -> None:
+    if stock.is_load_group(node):
+        return  # it is replaced by a stock one, and need not be installed
+    missing = stock.unknown_class(node, jmeter_home)
+    if missing is not None:
+        where = "JMeter 5.6.3 does"
+        if jmeter_home is not None:
+            where = f"JMeter 5.6.3 and the plug-ins in {jmeter_home}/lib/ext do"
+        findings.refuse(
+            node,
+            f"is of the class `{missing}`, which {where} not know.",
+            "Put the plug-in's jar into the load image's lib/ext, or use a stock element.",
+        )
+    elif not node.element.get("guiclass"):
+        findings.refuse(node, "has no attribute `guiclass`, without which JMeter does not load it.", OPEN_IN_JMETER)
 
 
 def _check_load_group(group: Node, values: Values, findings: Findings) -> None:
@@ -76,6 +84,16 @@ def _check_load_group(group: Node, values: Values, findings: Findings) -> None:
             group,
             "holds no enabled sampler: its arrivals would do nothing.",
             "Enable or add a sampler, or disable the group.",
+        )
+
+
+def _check_outside_of_groups(child: Node, findings: Findings) -> None:
+    """A thread group of an unknown kind would run its samplers beside the dispatcher, at a rate of its own."""
+    if any(stock.is_sampler(node) for node in child.walk()):
+        findings.refuse(
+            child,
+            f"holds samplers, but is no thread group that can be steered ({child.kind}).",
+            "Move them into a stock Thread Group.",
         )
 
 

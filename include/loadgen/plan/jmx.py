@@ -38,8 +38,8 @@ class Node:
 
     @property
     def kind(self) -> str:
-        """The element's class as the file names it: an alias (`ThreadGroup`) or a full Java class name."""
-        return self.element.tag
+        """The class that JMeter makes of the element: an alias (`ThreadGroup`) or a full Java class name."""
+        return self.element.get("testclass") or self.element.tag
 
     @property
     def short_kind(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from include.capacity.errors import PlanRefused
 from include.loadgen.plan import checks, datafiles, fragments, loadmodel, stock, targets
 from include.loadgen.plan.findings import Findings
 from include.loadgen.plan.jmx import Document, Node, dump, load
@@ -42,6 +43,8 @@ def _prepare(plan_path: Path, out_path: Path, settings: PlanSettings) -> tuple[D
     folder = Path(os.path.abspath(settings.plan_folder or plan_path.parent))
     findings = Findings(str(plan_path))
 
+    if any(node.name == loadmodel.DISPATCHER for node in plan.children):
+        raise PlanRefused(str(plan_path), "", "was prepared by Headroom already.", "Name the original plan.")
     fragments.inline_modules(plan, findings)
     dropped = fragments.drop_disabled(plan)
     if dropped:

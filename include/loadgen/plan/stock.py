@@ -59,17 +59,18 @@ HTTP_SAMPLERS = frozenset({"HTTPSamplerProxy", "HTTPSampler", "HTTPSampler2", "A
 _SAMPLERS_NAMED_OTHERWISE = frozenset({"HTTPSamplerProxy", "HTTPSampler2", "TestAction"})
 _PREPROCESSORS_NAMED_OTHERWISE = frozenset(
     # SampleTimeout is no pre-processor in JMeter's code, but acts before each sampler in its scope as one does.
+    # UserParameters is one, but gives each thread its values whichever sampler comes: it can stay where it is.
     {"AnchorModifier", "URLRewritingModifier", "RegExUserParameters", "SampleTimeout"}
 )
 
 
 def is_load_group(node: Node) -> bool:
-    return node.short_kind in LOAD_GROUPS or node.kind.startswith(PLUGIN_GROUP_PREFIXES)
+    return _is_stock(node.kind, LOAD_GROUPS) or node.kind.startswith(PLUGIN_GROUP_PREFIXES)
 
 
 def is_side_group(node: Node) -> bool:
     """A setUp or tearDown Thread Group."""
-    return node.short_kind in SIDE_GROUPS
+    return _is_stock(node.kind, SIDE_GROUPS)
 
 
 def is_listener(node: Node) -> bool:
@@ -104,15 +105,22 @@ def is_assertion(node: Node) -> bool:
     return node.short_kind.endswith("Assertion")
 
 
-def class_is_known(node: Node, jmeter_home: Path | None) -> bool:
-    """Whether JMeter can load the element: its class is stock JMeter 5.6.3's, or in a jar of the home's lib/ext."""
-    if node.kind in STOCK_ALIASES:
+def unknown_class(node: Node, jmeter_home: Path | None) -> str | None:
+    """The class for which JMeter cannot load the element; None if it can. JMeter looks up the tag and `testclass`."""
+    return next((name for name in (node.kind, node.element.tag) if not _is_known(name, jmeter_home)), None)
+
+
+def _is_known(name: str, jmeter_home: Path | None) -> bool:
+    """Whether the class is one of stock JMeter 5.6.3, or in a jar of the home's lib/ext."""
+    if _is_stock(name, STOCK_ALIASES):
         return True
-    if "." not in node.kind:
-        return False
-    if node.kind.startswith("org.apache.jmeter.") and node.short_kind in STOCK_ALIASES:
-        return True
-    return jmeter_home is not None and node.kind in _installed_classes(jmeter_home / "lib" / "ext")
+    return "." in name and jmeter_home is not None and name in _installed_classes(jmeter_home / "lib" / "ext")
+
+
+def _is_stock(name: str, aliases: frozenset[str]) -> bool:
+    """Whether the name is one of the aliases, or the full name of such a class of JMeter's own."""
+    package, _, alias = name.rpartition(".")
+    return alias in aliases and (not package or package.startswith("org.apache.jmeter."))
 
 
 @lru_cache(maxsize=4)

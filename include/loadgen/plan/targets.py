@@ -42,8 +42,10 @@ _CODE_SAMPLERS = frozenset(
 _SILENT_SAMPLERS = frozenset({"TestAction", "DummySampler", "DebugSampler"})
 
 _HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_])?\.?|\[?[0-9A-Fa-f:]*:[0-9A-Fa-f:.]+\]?")
+# One host only: an address with several (`jdbc:mysql://a,b/shop`) does not match, and neither does an uncertain part
+# before the host, which could hold a host of its own.
 _URL_HOST = re.compile(
-    r"^(?:jdbc:)?[A-Za-z][\w+.:\-]*?://(?:[^/?#@\\]*@)?(\[[^\]]+\]|[^/?#@\\:;,]*)(?::\d+)?(?=[/?#;,]|$)"
+    rf"^(?:jdbc:)?[A-Za-z][\w+.:\-]*?://(?:[^/?#@\\{UNKNOWN}]*@)?(\[[^\]]+\]|[^/?#@\\:;,]*)(?::\d+)?(?=[/?#;]|$)"
 )
 _ORACLE_HOST = re.compile(r"^jdbc:oracle:thin:[^@]*@(?://)?([^:/?#@\\]+)[:/]")
 _WHOLE_URL = ("http://", "https://")
@@ -185,8 +187,6 @@ def _host_of(text: str) -> str | None:
     """The host in a plain host, `host:port`, `//host/…` or URL; None if there is none that is surely the host."""
     if found := _ORACLE_HOST.match(text) or _URL_HOST.match(text):
         host = found[1]
-    elif "://" in text:
-        return None
     else:
         host = re.sub(r"^([^:\[\]]+):\d+$", r"\1", text)
     if UNKNOWN in host:

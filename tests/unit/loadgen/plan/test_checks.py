@@ -131,6 +131,31 @@ def test_a_plug_in_is_known_by_the_jars_of_the_installation(workshop: Workshop) 
     workshop.prepare(group, jmeter_home=workshop.install_class("com.acme.Extra", home="second"))
 
 
+@pytest.mark.parametrize(
+    ("tag", "attributes", "problem"),
+    [
+        ("GenericController", 'guiclass="x" testclass="SyncTimer"', "Synchronizing Timer"),
+        ("GenericController", 'guiclass="x" testclass="org.example.Missing"', "class `org.example.Missing`"),
+        ("org.example.Missing", 'guiclass="x" testclass="GenericController"', "class `org.example.Missing`"),
+        ("org.example.ThreadGroup", 'guiclass="x"', "class `org.example.ThreadGroup`"),
+        ("GenericController", "", "no attribute `guiclass`"),
+    ],
+)
+def test_elements_are_what_jmeter_makes_of_them(workshop: Workshop, tag: str, attributes: str, problem: str) -> None:
+    element = f'<{tag} {attributes} testname="odd"/><hashTree/>'
+    refusal = workshop.refusal(workshop.group("load", workshop.http("look", element)))
+    assert refusal.key == "Plan / load / look / odd"
+    assert problem in refusal.problem
+
+
+def test_a_thread_group_that_cannot_be_steered_is_refused(workshop: Workshop) -> None:
+    jmeter_home = workshop.install_class("com.acme.OwnThreadGroup")
+    own = workshop.group("own", workshop.http("a"), kind="com.acme.OwnThreadGroup")
+    refusal = workshop.refusal(own, workshop.group("load", workshop.http("b")), jmeter_home=jmeter_home)
+    assert refusal.key == "Plan / own"
+    assert "no thread group that can be steered" in refusal.problem
+
+
 def test_all_refusals_are_told_at_once(workshop: Workshop) -> None:
     group = workshop.group(
         "load",

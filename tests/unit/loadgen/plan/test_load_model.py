@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from include.capacity.errors import PlanRefused
 from include.loadgen.plan.jmx import load
 from include.loadgen.plan.loadmodel import AWAIT, DISPATCHER, divide_threads
 from include.loadgen.plan.settings import GroupInfo
@@ -298,3 +299,9 @@ def test_the_same_plan_gives_the_same_bytes(workshop: Workshop) -> None:
     first = workshop.out.read_bytes()
     workshop.prepare(*groups)
     assert workshop.out.read_bytes() == first
+
+
+def test_a_prepared_plan_is_not_prepared_again(workshop: Workshop) -> None:
+    prepared, _ = workshop.prepare(workshop.group("load", workshop.http("a")))
+    with pytest.raises(PlanRefused, match="prepared by Headroom already"):
+        workshop.prepare_file(prepared.path)

@@ -51,6 +51,8 @@ def test_hosts_are_found(workshop: Workshop, host: str, path: str, found: str) -
         ("127.0.0.1", "${link}", "may turn into a whole URL of any host"),
         ("127.0.0.1", "ht${link}", "may turn into a whole URL of any host"),
         ("127.0.0.1", "http://${row}/", "`row`"),
+        ("127.0.0.1", "http://${row}@127.0.0.1/", "`row`"),
+        ("127.0.0.1", "http://127.0.0.1:${row}/", "`row`"),
         ("", "/", "names no host"),
     ],
 )
@@ -109,8 +111,9 @@ def test_other_protocols_are_checked_too(workshop: Workshop, kind: str, key: str
     assert "`db.elsewhere.test`, which is not on the allow-list" in refusal.problem
 
 
-def test_an_address_that_cannot_be_read_is_refused(workshop: Workshop) -> None:
-    pool = workshop.element("JDBCDataSource", "pool", dbUrl="jdbc:h2:mem:test")
+@pytest.mark.parametrize("url", ["jdbc:h2:mem:test", "jdbc:mysql://127.0.0.1,elsewhere.test/shop"])
+def test_an_address_that_cannot_be_read_is_refused(workshop: Workshop, url: str) -> None:
+    pool = workshop.element("JDBCDataSource", "pool", dbUrl=url)
     assert "no host can be read" in workshop.refusal(workshop.group("load", pool, workshop.http("a"))).problem
 
 

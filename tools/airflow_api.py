@@ -37,7 +37,7 @@ class AirflowError(ToolError):
 
 @dataclass(frozen=True, slots=True)
 class DagRun:
-    """One run; times in epoch seconds."""
+    """One run; times in epoch seconds. A run that is queued waits for the scheduler, or for an earlier run to end."""
 
     dag_id: str
     run_id: str
@@ -92,7 +92,7 @@ class AirflowApi:
     def trigger(self, dag_id: str, conf: Mapping[str, Any] | None = None, run_id: str | None = None) -> str:
         """Unpause a DAG and start a run; returns its id. A repeated request starts no second run."""
         run_id = run_id or f"manual__{datetime.now(UTC):%Y-%m-%dT%H:%M:%S}_{uuid.uuid4().hex[:6]}"
-        self.unpause(dag_id)
+        self.set_paused(dag_id, False)
         body = {"dag_run_id": run_id, "logical_date": None, "conf": dict(conf or {})}
         try:
             self._call("POST", f"/dags/{_quoted(dag_id)}/dagRuns", body)
@@ -101,8 +101,12 @@ class AirflowApi:
                 raise
         return run_id
 
-    def unpause(self, dag_id: str, *, paused: bool = False) -> None:
+    def set_paused(self, dag_id: str, paused: bool) -> None:
+        """Let the scheduler start runs of a DAG, or not."""
         self._call("PATCH", f"/dags/{_quoted(dag_id)}", {"is_paused": paused})
+
+    def is_paused(self, dag_id: str) -> bool:
+        return bool(self._call("GET", f"/dags/{_quoted(dag_id)}")["is_paused"])
 
     def has_dag(self, dag_id: str) -> bool:
         """Whether Airflow has parsed the DAG and shows it."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from tools.demo.watching import RunTimeout, RunWatch
 from tools.errors import ToolError
 from tools.stack.control import StackAddress, down, up
 from tools.stack.layout import StackOptions
+from tools.stack.state import supervisor_lives
 
 PARSE_LIMIT_S = 90.0
 GOOD, BAD, INTERRUPTED = 0, 1, 130
@@ -71,8 +73,10 @@ def demonstrate(options: DemoOptions, stack: StackOptions, terminal: Terminal) -
         start_s = terminal.elapsed_s - began
         terminal.line(f"Airflow   {address.url}   login {address.user} / {address.password}")
         api = AirflowApi(address.url, address.user, address.password)
-        watch = _trigger(api, options, stack, profile.service, params, terminal)
-        run, interrupted = _follow(watch, options, terminal)
+        _await_dag(api, options.dag_id, terminal)
+        with _scheduled_only_if_wanted(api, options.dag_id):
+            watch = _trigger(api, options, stack, profile.service, params, terminal)
+            run, interrupted = _follow(watch, options, terminal)
         if interrupted:
             return INTERRUPTED
         return _finish(watch, run, options, plant_file, Times(set_up_s, start_s, 0, 0, 0), address, terminal)
@@ -80,10 +84,23 @@ def demonstrate(options: DemoOptions, stack: StackOptions, terminal: Terminal) -
         terminal.event("Stopped.")
         return INTERRUPTED
     finally:
-        if options.keep:
-            terminal.line("The stack stays up if it is; `make down` ends it.")
-        else:
+        terminal.live("")
+        if not options.keep:
             down(stack, terminal.line)
+        elif supervisor_lives(stack.lock_file):
+            terminal.line("Sandbox and Airflow stay up; `make down` ends them.")
+
+
+@contextlib.contextmanager
+def _scheduled_only_if_wanted(api: AirflowApi, dag_id: str) -> Iterator[None]:
+    """Pause the DAG again if it was paused: this machine shall not start load by itself on a Monday night."""
+    was_paused = api.is_paused(dag_id)
+    try:
+        yield
+    finally:
+        if was_paused:
+            with contextlib.suppress(AirflowError):
+                api.set_paused(dag_id, True)
 
 
 def _trigger(
@@ -94,7 +111,6 @@ def _trigger(
     params: Mapping[str, Any],
     terminal: Terminal,
 ) -> RunWatch:
-    _await_dag(api, options.dag_id, terminal)
     run_id = api.trigger(options.dag_id, params)
     terminal.event(f"{options.dag_id} triggered with {', '.join(f'{name}={value}' for name, value in params.items())}")
     terminal.line(f"          {api.address}/dags/{options.dag_id}/runs/{run_id}")
@@ -117,7 +133,10 @@ def _await_dag(api: AirflowApi, dag_id: str, terminal: Terminal) -> None:
             told = "\n\n".join(f"{name}:\n{trace.rstrip()}" for name, trace in errors.items())
             raise ToolError(f"Airflow could not load these files:\n{told}")
         if time.monotonic() > deadline:
-            raise ToolError(f"Airflow found no DAG {dag_id} within {PARSE_LIMIT_S:.0f} s: see `make logs`.")
+            raise ToolError(
+                f"Airflow found no DAG {dag_id} within {PARSE_LIMIT_S:.0f} s: see `make logs`. "
+                "It passes over files that do not contain both words, airflow and dag."
+            )
         terminal.live(f"          waiting until Airflow has parsed {dag_id}")
         time.sleep(0.5)
     terminal.live("")

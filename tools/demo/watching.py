@@ -17,6 +17,7 @@ ENDED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"}
 TOLD = ENDED | {"running", "up_for_retry", "deferred"}
 LOG_LINES = 15
 CLEAN_UP_LIMIT_S = 120.0
+QUEUE_PATIENCE_S = 5.0
 
 
 class RunTimeout(AirflowError):
@@ -39,6 +40,7 @@ class RunWatch:
     clock: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep
     failed_tasks: list[str] = field(default_factory=list)
+    _told_why_queued: bool = False
     _states: dict[tuple[str, int], tuple[str, int]] = field(default_factory=dict)
 
     def follow(self, timeout_s: float) -> DagRun:
@@ -55,6 +57,8 @@ class RunWatch:
                     if run.ended:
                         self._look()
                         return run
+                    if run.state == "queued" and self.clock() - began > QUEUE_PATIENCE_S:
+                        self._tell_why_queued()
                     ask_at = self.clock() + ASK_S
                 if self.clock() - began > timeout_s:
                     raise RunTimeout(self.run_id, timeout_s)
@@ -68,7 +72,11 @@ class RunWatch:
             "The run is marked failed; its teardowns end the load and restore the environment "
             f"(waiting at most {limit_s:.0f} s)."
         )
+        started = self.api.run(self.dag_id, self.run_id).state != "queued"
         self.api.set_run_state(self.dag_id, self.run_id, "failed")
+        if not started:
+            self.terminal.event("It had not started yet.")
+            return True
         began = self.clock()
         while self.clock() - began < limit_s:
             if all(task.state in ENDED for task in self._ask()):
@@ -83,6 +91,16 @@ class RunWatch:
             self.terminal.event(probe_line(probe))
         hold = self.artefacts.hold(self.clock())
         self.terminal.live(hold_line(hold) if hold else "")
+
+    def _tell_why_queued(self) -> None:
+        if self._told_why_queued:
+            return
+        self._told_why_queued = True
+        before = [run.run_id for run in self.api.runs(self.dag_id) if run.state == "running"]
+        if before:
+            self.terminal.event(f"The run waits for the end of {', '.join(before)}: the DAG has one run at a time.")
+        else:
+            self.terminal.event("The run still waits for the scheduler; `make logs` tells more.")
 
     def _ask(self) -> list[TaskInstance]:
         tasks = self.api.task_instances(self.dag_id, self.run_id)

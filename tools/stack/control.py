@@ -266,6 +266,7 @@ def status(options: StackOptions) -> dict[str, Any]:
         report["sandbox"] = {
             "pid": sandbox.pid,
             "plant": sandbox.plant,
+            "plant_file": str(sandbox.plant_file),
             "endpoint_url": sandbox.address.endpoint_url,
             "load_balancer_url": sandbox.load_balancer_url,
         }

@@ -9,7 +9,7 @@ from tools.errors import ToolError
 from tools.stack.airflow_environment import LOOPBACK, Ports
 
 FIRST_PORT = 18400
-LAST_PORT = 18499
+LAST_PORT = 18409  # the sandbox prefers those behind
 
 
 def is_free(port: int) -> bool:

@@ -21,10 +21,11 @@ LAST_LINES = 15
 
 @dataclass(frozen=True, slots=True)
 class RunningSandbox:
-    """A living sandbox, as its state file says."""
+    """A living sandbox, as its state file says; `plant` is the plant's name, `plant_file` an absolute path."""
 
     pid: int
     plant: str
+    plant_file: Path
     address: SandboxAddress
     load_balancer_url: str
 
@@ -36,12 +37,13 @@ def running_sandbox(state: Path) -> RunningSandbox | None:
         sandbox = RunningSandbox(
             pid=int(values["pid"]),
             plant=str(values["plant"]),
+            plant_file=Path(values["plant_file"]).resolve(),
             address=SandboxAddress(values["endpoint_url"], values["region"], str(values["account_id"])),
             load_balancer_url=str(values["load_balancer_url"]),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return sandbox if is_alive(sandbox.pid) else None
+    return sandbox if values["status"] == "ready" and is_alive(sandbox.pid) else None
 
 
 def start_sandbox(options: StackOptions) -> subprocess.Popen[str]:
@@ -98,8 +100,7 @@ def runs_other_plant(options: StackOptions, sandbox: RunningSandbox) -> bool:
         noted = {}
     if noted.get("pid") == sandbox.pid:
         return bool(noted.get("sha256") != _digest(options.plant))
-    # Started by somebody else, by path or by name.
-    return Path(sandbox.plant).resolve() != options.plant.resolve()
+    return sandbox.plant_file != options.plant
 
 
 def _note_plant(options: StackOptions, sandbox: RunningSandbox) -> None:

@@ -37,6 +37,8 @@ from tools.stack.state import ComponentState, ComponentStatus, StackState, super
 log = logging.getLogger("headroom.stack")
 
 COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
+# These start while the sandbox still does; the others run the tasks, whose connection needs its address.
+NEED_NO_SANDBOX = ("api-server", "dag-processor")
 ROUND_S = 0.2
 HEALTH_SOON_S = 0.5
 HEALTH_LATER_S = 5.0
@@ -125,6 +127,8 @@ class Supervisor:
         strays = kill_all(lambda: marked(str(self.options.state)))
         if strays:
             self._progress(f"ended {strays} processes that an earlier stack left")
+        for name in COMPONENTS:
+            self._keep_last_log(name)
         ports = choose_ports(self.options.port, last.ports if last else None)
         self.state.ports = ports
         load_password(self.options)
@@ -139,14 +143,17 @@ class Supervisor:
             preload()
             self._progress("Airflow is loaded")
             self._migrate()
+            for name in NEED_NO_SANDBOX:
+                self._launch(self.components[name])
+            self._write()
         finally:
             sandbox = self._await_sandbox(starting_sandbox)
         if sandbox is not None:
             os.environ |= sandbox_connection(sandbox)
             self.state.endpoint_url = sandbox.endpoint_url
         for component in self.components.values():
-            self._keep_last_log(component.name)
-            self._launch(component)
+            if component.pid is None:
+                self._launch(component)
         self._write()
 
     def _begin_sandbox(self) -> subprocess.Popen[str] | None:

@@ -143,7 +143,12 @@ def _up(folder: Folder, options: argparse.Namespace) -> int:
 
         return serve(plant_file, folder, options.port, options.lb_port, to_terminal=True)
     child = _start_detached(folder, plant_file, options)
-    state = _wait_until_ready(folder, child)
+    try:
+        state = _wait_until_ready(folder, child)
+    except KeyboardInterrupt:
+        child.terminate()
+        child.wait()
+        raise SandboxError("interrupted; nothing was left behind") from None
     print(f"The sandbox is up with the plant {plant.name}.")
     _print_addresses(folder, state)
     return EXIT_OK

@@ -102,11 +102,9 @@ class Environment:
                 for entry in group["Instances"]
             }
             ready = sum(state == "InService/healthy" for state in states.values())
-            still_there = len(states) + sum(
-                target not in states and state != "unused" for target, state in health.items()
-            )
+            leaving = sum(target not in states and state == "draining" for target, state in health.items())
             elapsed = time.monotonic() - start
-            if ready == size and still_there == size:
+            if ready == size and len(states) == size and not leaving:
                 return elapsed
             each = ", ".join(f"{instance} {state}" for instance, state in sorted(states.items()))
             line = f"{ready} of {size} instances ready ({each})"

@@ -108,15 +108,15 @@ class AirflowApi:
     def is_paused(self, dag_id: str) -> bool:
         return bool(self._call("GET", f"/dags/{_quoted(dag_id)}")["is_paused"])
 
-    def has_dag(self, dag_id: str) -> bool:
-        """Whether Airflow has parsed the DAG and shows it."""
+    def has_dag(self, dag_id: str, parsed_since: float = 0.0) -> bool:
+        """Whether Airflow has parsed the DAG at `parsed_since` (epoch seconds) or later, and its file still exists."""
         try:
-            self._call("GET", f"/dags/{_quoted(dag_id)}")
+            values = self._call("GET", f"/dags/{_quoted(dag_id)}")
         except AirflowError as error:
             if error.status == http.client.NOT_FOUND:
                 return False
             raise
-        return True
+        return not values["is_stale"] and (_time(values["last_parsed_time"]) or 0.0) >= parsed_since
 
     def import_errors(self) -> dict[str, str]:
         """File name -> the traceback that its import ended with."""

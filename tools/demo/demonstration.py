@@ -73,7 +73,7 @@ def demonstrate(options: DemoOptions, stack: StackOptions, terminal: Terminal) -
         start_s = terminal.elapsed_s - began
         terminal.line(f"Airflow   {address.url}   login {address.user} / {address.password}")
         api = AirflowApi(address.url, address.user, address.password)
-        _await_dag(api, options.dag_id, terminal)
+        _await_dag(api, options.dag_id, address.dags_read_since, terminal)
         with _scheduled_only_if_wanted(api, options.dag_id):
             watch = _trigger(api, options, stack, profile.service, params, terminal)
             run, interrupted = _follow(watch, options, terminal)
@@ -124,10 +124,10 @@ def _trigger(
     )
 
 
-def _await_dag(api: AirflowApi, dag_id: str, terminal: Terminal) -> None:
-    """Wait until Airflow has parsed the DAG. Raises ToolError with the import errors if it does not."""
+def _await_dag(api: AirflowApi, dag_id: str, parsed_since: float, terminal: Terminal) -> None:
+    """Wait until Airflow has parsed the DAG as it is now. Raises ToolError with the import errors if it does not."""
     deadline = time.monotonic() + PARSE_LIMIT_S
-    while not api.has_dag(dag_id):
+    while not api.has_dag(dag_id, parsed_since):
         errors = api.import_errors()
         if errors:
             told = "\n\n".join(f"{name}:\n{trace.rstrip()}" for name, trace in errors.items())

@@ -37,11 +37,12 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class StackAddress:
-    """How to reach a running Airflow."""
+    """How to reach a running Airflow; DAGs parsed before `dags_read_since` (epoch seconds) may be out of date."""
 
     url: str
     user: str
     password: str
+    dags_read_since: float
 
 
 def up(options: StackOptions, say: Say) -> StackAddress:
@@ -165,7 +166,8 @@ def _follow_start(options: StackOptions, say: Say) -> StackAddress:
                 say(f"{elapsed_s:5.1f} s  {line}")
             told = len(state.progress)
             if state.phase == "running" and lives and state.ports is not None:
-                return StackAddress(state.ports.address, ADMIN, load_password(options))
+                since = state.components["dag-processor"].since or 0.0
+                return StackAddress(state.ports.address, ADMIN, load_password(options), since)
             if state.phase == "failed":
                 raise ToolError(state.message)
         if not lives:

@@ -137,11 +137,12 @@ def _up(folder: Folder, options: argparse.Namespace) -> int:
         _print_addresses(folder, state)
         return EXIT_OK
     _clear_leftovers(folder, state)
-    folder.logs.mkdir(parents=True, exist_ok=True)
     if options.foreground:
+        folder.logs.mkdir(parents=True, exist_ok=True)
         from sandbox.supervisor import serve
 
         return serve(plant_file, folder, options.port, options.lb_port, to_terminal=True)
+    folder.begin_logs()
     child = _start_detached(folder, plant_file, options)
     try:
         state = _wait_until_ready(folder, child)

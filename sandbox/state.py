@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -89,6 +90,14 @@ class Folder:
         self.pid_file.write_text(f"{state.pid}\n", encoding="utf-8")
         ports = {"endpoint": _port(state.endpoint_url), "balancer": _port(state.load_balancer_url)}
         write_json(self.ports_file, ports)
+
+    def begin_logs(self) -> None:
+        """An empty folder for logs; those of the start before are kept in `logs.previous`."""
+        previous = self.path / "logs.previous"
+        if self.logs.exists():
+            shutil.rmtree(previous, ignore_errors=True)
+            self.logs.rename(previous)
+        self.logs.mkdir(parents=True)
 
     def clear(self) -> None:
         """Forget that something runs. The logs and the ports stay."""

@@ -196,11 +196,13 @@ class Supervisor:
         if hasattr(self, "_reconciler"):
             self._reconciler.wake()
             self._containers.wake()
-        if self._haproxy is not None and not self._haproxy.running and not self._stop.is_set():
-            self._problem = f"HAProxy has ended: see {self._folder.logs / 'haproxy.log'}"
-            self._stop.set()
-        if self._keeper is not None and not self._keeper.alive and not self._stop.is_set():
+        if self._stop.is_set():
+            return
+        if self._keeper is not None and not self._keeper.alive:
             self._problem = "the process keeper has ended, and with it every instance"
+            self._stop.set()
+        elif self._haproxy is not None and not self._haproxy.running:
+            self._problem = f"HAProxy has ended: see {self._folder.logs / 'haproxy.log'}"
             self._stop.set()
 
     def _write_snapshots(self, balancer: Balancer) -> None:
@@ -234,7 +236,9 @@ def serve(plant_file: Path, folder: Folder, port: int | None, balancer_port: int
     folder.logs.mkdir(parents=True, exist_ok=True)
     handlers: list[logging.Handler] = [logging.FileHandler(folder.logs / "supervisor.log")]
     if to_terminal:
-        handlers.append(logging.StreamHandler(sys.stderr))
+        screen = logging.StreamHandler(sys.stderr)
+        screen.setLevel(logging.INFO if sys.stderr.isatty() else logging.WARNING)
+        handlers.append(screen)
     logging.basicConfig(
         level=logging.INFO, handlers=handlers, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
     )

@@ -40,6 +40,7 @@ class SandboxGroup(models.FakeAutoScalingGroup):
     """moto launches and removes instances inside the API call; here a call only changes what is desired."""
 
     def __init__(self, **kwargs: Any) -> None:
+        self.instance_states: list[models.InstanceState] = []
         self.capacity_cause = ""
         self.desired_capacity: int | None = None
         self.default_instance_warmup: int | None = None

@@ -58,5 +58,5 @@ class ExtendedBackend:
 
 def route_to(service: str, response_class: Any) -> None:
     """Let the paths of a moto service be answered by `response_class`."""
-    urls = importlib.import_module(f"moto.{service}.urls")
+    urls: Any = importlib.import_module(f"moto.{service}.urls")
     urls.url_paths = dict.fromkeys(urls.url_paths, response_class.dispatch)

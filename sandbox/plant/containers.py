@@ -89,7 +89,7 @@ class ContainerRunner:
         """A new task: start its process soon."""
         definition = dict(backend.describe_task_definition(task.task_definition_arn).container_definitions[0])
         overrides = task.overrides.get("containerOverrides") or []
-        override = next((o for o in overrides if o.get("name") == definition["name"]), {})
+        override: dict[str, Any] = next((o for o in overrides if o.get("name") == definition["name"]), {})
         unknown = [o.get("name") for o in overrides if o.get("name") != definition["name"]]
         if unknown:
             log.warning("task %s: overrides for unknown containers %s", task.id, unknown)

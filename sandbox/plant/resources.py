@@ -183,7 +183,7 @@ class ResourceMaker:
         steps = []
         for step in policy.steps:
             near, far = step.from_distance, step.to_distance
-            bounds = (near, far) if outward else (None if far is None else -far, -near)
+            bounds = (near, far) if outward else (None if far is None else -far, 0.0 - near)
             entry: dict[str, Any] = {"ScalingAdjustment": step.change}
             if bounds[0] is not None:
                 entry["MetricIntervalLowerBound"] = bounds[0]

@@ -155,8 +155,9 @@ def step_capacity(
 
 
 def _covers(step: Mapping[str, Any], breach: float) -> bool:
-    """AWS: above the threshold the lower bound belongs to the step; below it the upper one does."""
+    """AWS: above the threshold the lower bound belongs to the step; below it the upper one does; at it, both."""
     low, high = step.get("MetricIntervalLowerBound"), step.get("MetricIntervalUpperBound")
     lower = -math.inf if low is None else float(low)
     upper = math.inf if high is None else float(high)
-    return lower <= breach < upper if breach >= 0 else lower < breach <= upper
+    outward, inward = lower <= breach < upper, lower < breach <= upper
+    return outward or inward if breach == 0 else outward if breach > 0 else inward

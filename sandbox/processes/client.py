@@ -74,6 +74,7 @@ class KeeperClient:
                 start_new_session=True,  # a Ctrl-C in the terminal is for the supervisor, which ends the rest in order
             )
         self._on_exit = on_exit
+        self._lost = False
         self._lock = threading.Lock()  # guards the tables below
         self._sending = threading.Lock()
         self._numbers = itertools.count(1)
@@ -88,14 +89,15 @@ class KeeperClient:
 
     @property
     def alive(self) -> bool:
-        return self._keeper.poll() is None
+        return not self._lost and self._keeper.poll() is None
 
     def start(
         self, argv: Sequence[str], *, log: Path, environment: Mapping[str, str], directory: Path | str = REPOSITORY_ROOT
     ) -> ManagedProcess:
         """Start a program with exactly this environment; its output is appended to `log`. Raises StartFailed."""
         number = next(self._numbers)
-        answered, answer = threading.Event(), {}
+        answered = threading.Event()
+        answer: dict[str, Any] = {}
         with self._lock:
             self._pending[number] = (answered, answer)
         self._send(
@@ -174,6 +176,7 @@ class KeeperClient:
 
     def _lose_keeper(self) -> None:
         """The keeper has ended, so the kernel has killed all that it started."""
+        self._lost = True
         with self._lock:
             processes, self._processes = list(self._processes.values()), {}
             pending, self._pending = list(self._pending.values()), {}

@@ -168,7 +168,7 @@ def test_the_step_that_covers_the_breach(breach: float, wanted: int) -> None:
     assert step_capacity(STEPS, "ChangeInCapacity", None, breach=breach, ready=2, desired=2) == wanted
 
 
-@pytest.mark.parametrize(("breach", "wanted"), [(-0.1, 4), (-9.9, 4), (-10.0, 3), (-60.0, 3)])
+@pytest.mark.parametrize(("breach", "wanted"), [(0.0, 4), (-0.1, 4), (-9.9, 4), (-10.0, 3), (-60.0, 3)])
 def test_steps_inwards(breach: float, wanted: int) -> None:
     assert step_capacity(STEPS_IN, "ChangeInCapacity", None, breach=breach, ready=5, desired=5) == wanted
 

@@ -211,7 +211,7 @@ class Conductor:
             seconds,
             stage=self._stage.name,
             number=number,
-            started_at=started,
+            started_at=float(first),
             ended_at=now(),
             stop=stop,
             transactions_per_arrival=transactions_per_arrival,

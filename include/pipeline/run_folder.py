@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
@@ -70,7 +69,9 @@ class RunFolder:
         rows = []
         for probe in self.probes(STAGES):
             seconds = self.seconds_of(probe)
-            judged_from = math.ceil(probe.step.discard_s)
+            judged = [second.second for second in seconds if second.second >= probe.started_at + probe.step.discard_s]
+            if probe.measured_s and not judged:  # an overload that was clear before the discarded start was over
+                judged = [second.second for second in seconds]
             rows += [
                 asdict(
                     run_second(
@@ -78,12 +79,12 @@ class RunFolder:
                         stage=probe.stage,
                         probe=probe.number,
                         kind=probe.step.kind,
-                        judged=index >= judged_from,
+                        judged=second.second in judged,
                         commanded_tps=probe.step.rate_tps,
                         transactions_per_arrival=probe.transactions_per_arrival,
                     )
                 )
-                for index, second in enumerate(seconds)
+                for second in seconds
             ]
         return sorted(rows, key=lambda row: (row["second"], row["stage"], row["probe"]))
 

@@ -39,7 +39,7 @@ def validate_run(
         seconds_table: rows of seconds.json (`RunSecond`).
         probes_table: rows of `include.capacity.report.tables.probes_table`.
         rejected, rows: result lines that could not be read, and all result lines.
-        shard_table: per shard `shard`, `seconds_reported`, `seconds_expected`, `incarnations`.
+        shard_table: per shard `shard`, `seconds` reported, `expected_seconds`, `incarnations`.
         docs_folder: where the Data Docs go (`index.html`), made if missing; None writes none. The same run overwrites
             its own pages.
 

@@ -63,7 +63,7 @@ def test_smoke_search_and_confirm_find_the_capacity(fleet: SimulatedFleet, plan:
     answer = folder.answer()
     assert answer.verified
     assert answer.validity.status == "valid"
-    assert answer.tps == pytest.approx(CAPACITY_TPS, rel=0.15)
+    assert 0.7 * CAPACITY_TPS < answer.tps < CAPACITY_TPS  # the simulated queue is coarse; accuracy is tested elsewhere
     assert answer.low < answer.tps < answer.high
     assert folder.probes(["confirm"])[-1].step.kind in ("soak", "rest")
     fleet.advance(1)

@@ -30,7 +30,7 @@ def good() -> Tables:
         "rejected": 0,
         "rows": 42_000,
         "shard_table": [
-            {"shard": shard, "seconds_reported": 330, "seconds_expected": 331, "incarnations": 1} for shard in range(2)
+            {"shard": shard, "seconds": 330, "expected_seconds": 331, "incarnations": 1} for shard in range(2)
         ],
     }
 
@@ -133,9 +133,9 @@ def _late(tables: Tables) -> None:
         ("rejected_lines_few", lambda tables: tables.update(rejected=420), "such as 0.01"),
         ("rejected_lines_few", lambda tables: tables.update(rejected=1, rows=0), "such as 1"),
         ("shards_present", lambda tables: tables["shard_table"].clear(), "0 rows"),
-        ("every_shard_reported", _shard(seconds_reported=0), "such as 0"),
-        ("every_shard_reported", lambda tables: tables["shard_table"][0].pop("seconds_reported"), "such as 0"),
-        ("shards_report_fully", _shard(seconds_reported=300), "such as 0.906"),
+        ("every_shard_reported", _shard(seconds=0), "such as 0"),
+        ("every_shard_reported", lambda tables: tables["shard_table"][0].pop("seconds"), "such as 0"),
+        ("shards_report_fully", _shard(seconds=300), "such as 0.906"),
         ("no_shard_restarted", _shard(incarnations=2), "such as 2"),
     ],
 )

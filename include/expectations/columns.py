@@ -34,7 +34,7 @@ def tables(
 
     Args:
         seconds: rows of `RunSecond`. probes: rows of `probes_table`.
-        shards: `shard`, `seconds_reported`, `seconds_expected`, `incarnations` of each.
+        shards: `shard`, `seconds` reported, `expected_seconds`, `incarnations` of each.
         rejected, rows: result lines that could not be read, and all result lines.
     """
     validity = {(row.get("stage"), row.get("number")): row.get("validity") for row in probes}
@@ -110,7 +110,7 @@ def _probes(probes: Sequence[Row], seconds: Sequence[Row]) -> list[dict[str, Any
 
 
 def _shard(row: Row) -> dict[str, Any]:
-    reported, expected = _number(row.get("seconds_reported")), _number(row.get("seconds_expected"))
+    reported, expected = _number(row.get("seconds")), _number(row.get("expected_seconds"))
     return {
         "shard": str(row.get("shard")),
         "seconds_reported": reported or 0.0,

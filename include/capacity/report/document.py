@@ -280,10 +280,9 @@ def _discarded(result: Mapping[str, Any]) -> str:
 def _cost(cost: Mapping[str, Any] | None) -> str | None:
     if cost is None:
         return None
-    return (
-        f"About {cost['total']:.2f} {cost['currency']}: {cost['load']:.2f} for {cost['load_hours']:.2f} h of "
-        f"load shards and {cost['instances']:.2f} for {cost['instance_hours']:.2f} h of added instances. {cost['method']}"
-    )
+    load = f"{cost['load']:.2f} for {cost['load_hours']:.2f} h of load shards"
+    instances = f"{cost['instances']:.2f} for {cost['instance_hours']:.2f} h of added instances"
+    return f"About {cost['total']:.2f} {cost['currency']}: {load} and {instances}. {cost['method']}"
 
 
 def _truth(result: Mapping[str, Any]) -> str | None:

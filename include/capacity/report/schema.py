@@ -17,7 +17,7 @@ from include.capacity.errors import InvalidData
 
 SCHEMA_VERSION = 1
 TIME_PATTERN = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$"
-SHA256_PATTERN = r"^[0-9a-f]{64}$"
+SHA256_PATTERN = r"^([0-9a-f]{64})?$"
 STAGE_KINDS = ("smoke", "warm", "ramp", "probe", "soak", "rest")
 
 _Schema = dict[str, Any]
@@ -225,7 +225,7 @@ _TOP: dict[str, _Schema] = {
         },
     ),
     "plan_path": _text("The user's JMeter plan."),
-    "plan_hash": _text("sha256 of the plan's bytes.", pattern=SHA256_PATTERN),
+    "plan_hash": _text("sha256 of the plan; empty when it was never read.", pattern=SHA256_PATTERN),
     "plan_notes": _sentences("What was changed in the plan to steer its load."),
     "versions": _object(
         "What measured; empty texts where unknown.",

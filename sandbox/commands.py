@@ -70,8 +70,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser = argparse.ArgumentParser(
         prog="python -m sandbox",
-        description="An AWS on this machine: Auto Scaling, load balancing, CloudWatch, ECS and more, with real "
-        "processes that serve, scale and fail. Everything binds to loopback addresses.",
+        description="An AWS on this machine: Auto Scaling, load balancing, CloudWatch, ECS and more,\n"
+        "with real processes that serve, scale and fail. Everything binds to loopback addresses.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

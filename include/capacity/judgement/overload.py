@@ -17,6 +17,7 @@ NO_LATENCY_LIMIT_S = 1.0  # stands in for the latency limit when the SLO has non
 HARD_BACKLOG_S = 1.0  # this many seconds of arrivals in flight beyond the healthy level are an overload beyond doubt
 SIGMAS = 4.0
 ALLOWED_SHORTFALL = 0.01  # achieved must be >= 99 % of offered
+LONGEST_QUEUE_S = 0.5
 CLEAR_SHORTFALL = 2.0  # times the allowed shortfall: no noise any more
 
 
@@ -41,19 +42,19 @@ def hard_overload(in_flight: int, arrivals_per_s: float, healthy: float) -> bool
     return in_flight > healthy + arrivals_per_s * HARD_BACKLOG_S + SIGMAS * math.sqrt(healthy) + 3
 
 
-def edge_noise(seconds: Sequence[FleetSecond], in_flight_start: int) -> float:
-    """By how many arrivals the numbers in flight at the two ends of a window differ by chance.
+def edge_noise(slo: Slo, seconds: Sequence[FleetSecond], in_flight_start: int) -> float:
+    """By how many arrivals the numbers in flight at the two ends of a window differ in a service that keeps up.
 
-    With L in flight the difference varies by about sqrt(2 L) as long as the service is little used, and by about L when
-    it is nearly busy, where queues come and go. L is taken early in the window, before a backlog could raise it.
+    With L in flight the difference varies by about sqrt(2 L). In a nearly busy service queues come and go beyond that;
+    what the latency limit allows for (half a second of arrivals at most) is left to the latency conditions.
     """
-    third = seconds[: max(len(seconds) // 3, 1)]
-    level = max(min(sums.mean_in_flight(third), sums.mean_in_flight(seconds)), float(in_flight_start), 1.0)
-    return max(SIGMAS * math.sqrt(2 * level), 2 * level)
+    arrivals_per_s = sums.offered(seconds) / max(len(seconds), 1)
+    queues = arrivals_per_s * min(latency_limit_s(slo), LONGEST_QUEUE_S)
+    return max(SIGMAS * math.sqrt(2 * max(in_flight_start, 1)), queues)
 
 
 def shortfall(
-    seconds: Sequence[FleetSecond], in_flight_start: int, transactions_per_arrival: float
+    slo: Slo, seconds: Sequence[FleetSecond], in_flight_start: int, transactions_per_arrival: float
 ) -> tuple[float, float]:
     """Dispatched but not completed transactions over the seconds, and how many of them may be missing.
 
@@ -61,13 +62,13 @@ def shortfall(
     """
     dispatched = sums.offered(seconds) * transactions_per_arrival
     completed = sum(second.completed for second in seconds)
-    edge = edge_noise(seconds, in_flight_start) * transactions_per_arrival
+    edge = edge_noise(slo, seconds, in_flight_start) * transactions_per_arrival
     # how many transactions an arrival makes varies from arrival to arrival unless it is a whole number
     mix = 0.0 if float(transactions_per_arrival).is_integer() else 3 * math.sqrt(dispatched)
     return dispatched - completed, ALLOWED_SHORTFALL * dispatched + edge + mix
 
 
-def backlog(seconds: Sequence[FleetSecond], in_flight_start: int) -> tuple[float, float, bool]:
+def backlog(slo: Slo, seconds: Sequence[FleetSecond], in_flight_start: int) -> tuple[float, float, bool]:
     """Arrivals in flight in the first and the last third of the seconds, and whether they grew as a backlog does.
 
     That is from third to third, and by more than the edges' noise and a tenth of a second's arrivals.
@@ -79,5 +80,5 @@ def backlog(seconds: Sequence[FleetSecond], in_flight_start: int) -> tuple[float
     first, middle, last = (
         sum(part) / len(part) for part in (counts[:third], counts[third : len(counts) - third], counts[-third:])
     )
-    allowed = edge_noise(seconds, in_flight_start) + 0.1 * sums.offered(seconds) / len(seconds)
+    allowed = edge_noise(slo, seconds, in_flight_start) + 0.1 * sums.offered(seconds) / len(seconds)
     return first, last, first < middle < last and last - first > allowed

@@ -74,8 +74,8 @@ def judge(
     late = _unfinished(measured, healthy, transactions_per_arrival)
     conditions = tuple(judge_condition(condition, measured, late) for condition in slo.conditions)
 
-    fell_behind = _behind(measured, in_flight_start, transactions_per_arrival)
-    short, allowed = shortfall(measured, in_flight_start, transactions_per_arrival)
+    fell_behind = _behind(slo, measured, in_flight_start, transactions_per_arrival)
+    short, allowed = shortfall(slo, measured, in_flight_start, transactions_per_arrival)
     overloaded = aborted or short > CLEAR_SHORTFALL * allowed
     misses = ([stop] if aborted else []) + [describe(result) for result in conditions if not result.met] + fell_behind
     problems = _problems(
@@ -141,19 +141,21 @@ def _unfinished(measured: Sequence[FleetSecond], healthy: float, transactions_pe
     return max(round(min(excess * transactions_per_arrival, absent)), 0)
 
 
-def _behind(measured: Sequence[FleetSecond], in_flight_start: int, transactions_per_arrival: float) -> list[str]:
+def _behind(
+    slo: Slo, measured: Sequence[FleetSecond], in_flight_start: int, transactions_per_arrival: float
+) -> list[str]:
     """Sentences on a service that completes less than is offered, or builds up a backlog."""
     if not measured:
         return []
     misses = []
-    short, allowed = shortfall(measured, in_flight_start, transactions_per_arrival)
+    short, allowed = shortfall(slo, measured, in_flight_start, transactions_per_arrival)
     if short > allowed:
         offered = sums.offered(measured) * transactions_per_arrival
         misses.append(
             f"Only {(offered - short) / max(offered, 1):.1%} of the offered transactions were completed "
             f"({short:.0f} are missing, {allowed:.0f} allowed)."
         )
-    first, last, grew = backlog(measured, in_flight_start)
+    first, last, grew = backlog(slo, measured, in_flight_start)
     if grew:
         misses.append(f"A backlog built up: {first:.0f} arrivals in flight grew to {last:.0f}.")
     return misses

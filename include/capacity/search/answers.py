@@ -9,11 +9,15 @@ from include.capacity.search.evidence import Evidence, Trial
 
 # 90 % interval about a verified rate: its edges as found on simulated services with a known truth.
 INTERVAL_LOW, INTERVAL_HIGH = 0.95, 1.06
+OPEN_BRACKET = 1.08
 UNVERIFIED_LOW = 0.88  # short probes overstate by up to 12 %
 
 
 def verified_answer(settings: SearchSettings, evidence: Evidence, verified: Trial, *why: str) -> Done:
-    """A soak passed. The interval ends at 1.06 x TPS, or before it where a probe failed close above."""
+    """A soak passed. The interval ends at 1.06 x TPS or before it, where a probe failed close above.
+
+    If the bracket was left open (the budget ended), it ends where a probe failed.
+    """
     tps, high = verified.rate_tps, evidence.high
     story = [f"A soak of {verified.result.step.hold_s:g} s at {tps:g} tps met the SLO."]
     if high is None:
@@ -25,7 +29,8 @@ def verified_answer(settings: SearchSettings, evidence: Evidence, verified: Tria
         )
         return _done(tps, INTERVAL_LOW * tps, None, True, "at_least", *story, *why)
     story.append(f"{_kind(high)} at {high.rate_tps:g} tps failed: {_reason(high)}")
-    top = max(min(INTERVAL_HIGH * tps, 1.02 * high.rate_tps), 1.02 * tps)
+    closed = high.rate_tps <= OPEN_BRACKET * tps
+    top = max(min(INTERVAL_HIGH * tps, 1.02 * high.rate_tps), 1.02 * tps) if closed else high.rate_tps
     return _done(tps, INTERVAL_LOW * tps, top, True, "exact", *story, *why)
 
 
@@ -57,6 +62,7 @@ def _done(
     bound: Literal["exact", "at_least", "at_most", "unknown"],
     *why: str,
 ) -> Done:
+    low, high = (None if value is None else float(f"{value:.4g}") for value in (low, high))
     return Done(Answer(tps, low, high, verified, bound, Validity("valid"), why))
 
 

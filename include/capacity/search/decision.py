@@ -25,7 +25,7 @@ RESOAK_GAP = 1.03  # between a verified rate and a higher pass: worth another so
 WIDE_GAP = 1.08  # between a verified rate and the next failure: worth one more soak
 MAX_RESTS = 4
 WELL_FACTOR, WELL_MARGIN_MS = 1.5, 5.0  # well again: the median latency within this of the healthy one
-NEAR = 1.1  # failures up to this factor above the lowest one confirm it
+NEAR, CONFIRMED = 1.1, 3  # so many failures up to this factor above the lowest one leave no doubt
 EASY_SHARE = 0.7  # of a limit: a soak that stays below it was passed with ease
 
 
@@ -254,17 +254,21 @@ def step_down(settings: SearchSettings, failed: Trial) -> float:
 
 
 def _after_passed_soak(settings: SearchSettings, make: StepMaker, evidence: Evidence, verified: Trial) -> Step | Done:
-    high = evidence.high
+    high, low = evidence.high, evidence.low
+    since = low is not None and low.order > evidence.soaks[-1].order
     step: Step | None = None
     if high is not None and _is_suspicious(high, verified, evidence):
-        step = make.make(
-            "probe", high.rate_tps, f"The soak passed with ease; {high.rate_tps:g} tps failed only once: test it again."
-        )
-    elif evidence.low is not None and SOAK_BACKOFF * evidence.low.rate_tps > verified.rate_tps * RESOAK_GAP:
-        step = make.make("soak", SOAK_BACKOFF * evidence.low.rate_tps, "A higher rate has passed since the last soak.")
-    elif high is not None and high.rate_tps > verified.rate_tps * WIDE_GAP and not _tried_middle(evidence):
-        middle = math.sqrt(verified.rate_tps * high.rate_tps)
-        step = make.make("soak", middle, f"The gap up to {high.rate_tps:g} tps (failed) is wide: one more soak in it.")
+        why = f"The soak passed with ease, {high.rate_tps:g} tps failed short tests only: test it again."
+        step = make.make("probe", high.rate_tps, why)
+    elif low is not None and since and SOAK_BACKOFF * low.rate_tps > verified.rate_tps * RESOAK_GAP:
+        step = make.make("soak", SOAK_BACKOFF * low.rate_tps, "A higher rate has passed since the last soak.")
+    elif (
+        high is not None and high.rate_tps > verified.rate_tps * WIDE_GAP and _failed_soaks(evidence) < MAX_FAILED_SOAKS
+    ):
+        rate = math.sqrt(verified.rate_tps * high.rate_tps)
+        if high.weight == SOAK:
+            rate = max(rate, step_down(settings, high))
+        step = make.make("soak", rate, f"The gap up to {high.rate_tps:g} tps (failed) is wide: one more soak in it.")
     if step is None:
         return answers.verified_answer(settings, evidence, verified)
     if not _affordable(settings, evidence, step):
@@ -272,18 +276,12 @@ def _after_passed_soak(settings: SearchSettings, make: StepMaker, evidence: Evid
     return step
 
 
-def _tried_middle(evidence: Evidence) -> bool:
-    """Whether a soak was already run above one that had passed."""
-    soaks = evidence.soaks
-    return any(
-        earlier.passed and later.order > earlier.order and later.rate_tps > earlier.rate_tps
-        for earlier in soaks
-        for later in soaks
-    )
+def _failed_soaks(evidence: Evidence) -> int:
+    return sum(not soak.passed for soak in evidence.soaks)
 
 
 def _is_suspicious(high: Trial, verified: Trial, evidence: Evidence) -> bool:
-    """A single short failure close above a rate that was held for long with ease."""
+    """Few and short failures close above a rate that was held for long with ease."""
     if high.weight == SOAK:
         return False
     near = sum(not trial.passed and trial.rate_tps <= NEAR * high.rate_tps for trial in evidence.trials)
@@ -291,15 +289,17 @@ def _is_suspicious(high: Trial, verified: Trial, evidence: Evidence) -> bool:
         condition.value is not None and condition.value <= EASY_SHARE * condition.condition.limit
         for condition in verified.result.conditions
     )
-    return ease and near < 2
+    return ease and near < CONFIRMED
 
 
 # ------------------------------------------------------------------------------------------------ budget
 
 
 def _affordable(settings: SearchSettings, evidence: Evidence, step: Step) -> bool:
-    """Whether the budget lasts for the step, and after a shorter one still for a soak."""
-    reserve = 0.0 if step.kind == "soak" or evidence.verified is not None else settings.soak_s + settings.rest_s
+    """Whether the budget lasts for the step, and after it still for a soak, if there is a rate to soak."""
+    soak_fits = evidence.spent_s + settings.soak_s <= settings.max_load_s
+    spare = step.kind != "soak" and evidence.verified is None and evidence.low is not None and soak_fits
+    reserve = settings.soak_s + settings.rest_s if spare else 0.0
     return evidence.spent_s + step.hold_s + reserve <= settings.max_load_s
 
 

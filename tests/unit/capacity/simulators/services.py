@@ -8,6 +8,7 @@ from __future__ import annotations
 import heapq
 import math
 import random
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -82,13 +83,13 @@ class ErrorCliff:
 
     def __init__(self, rng: random.Random, *, limit_tps: float, failing: float = 0.3) -> None:
         self._rng, self._limit, self._failing = rng, limit_tps, failing
-        self._recent: list[float] = []
+        self._recent: deque[float] = deque()
 
     def answer(self, at: float) -> tuple[float, Outcome]:
         self._recent.append(at)
-        if len(self._recent) > 4096 or self._recent[0] < at - 4:
-            self._recent = [time for time in self._recent if time > at - 2]
-        rate = sum(time > at - 2 for time in self._recent) / 2
+        while self._recent[0] <= at - 2:
+            self._recent.popleft()
+        rate = len(self._recent) / 2
         failed = rate > self._limit * 1.15 or (rate > self._limit and self._rng.random() < self._failing)
         return at + self._rng.uniform(0.01, 0.02), "service_error" if failed else "ok"
 

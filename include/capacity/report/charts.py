@@ -44,7 +44,7 @@ class ProbePoint:
 
 @dataclass(frozen=True, slots=True)
 class ProbesChart:
-    """Chart 1: every probe that measured something."""
+    """Chart 1: every probe that measured something; rests, in which the service recovers, are left out."""
 
     title: str
     points: tuple[ProbePoint, ...]
@@ -124,7 +124,7 @@ def probes_chart(result: Mapping[str, Any]) -> ProbesChart | None:
             soak=probe["kind"] == "soak",
         )
         for number, probe in enumerate(result["probes"], 1)
-        if probe["measured_s"] > 0 and probe["offered_tps"] > 0
+        if probe["measured_s"] > 0 and probe["offered_tps"] > 0 and probe["kind"] != "rest"
     )
     if not points:
         return None

@@ -40,7 +40,7 @@ def document_context(result: Mapping[str, Any], *, charts: Mapping[str, str], gl
     return {
         "result": result,
         "glossary": Markdown(glossary),
-        "charts": {name: Markdown(path) for name, path in charts.items()},
+        "charts": {name: Markdown(charts.get(name, "")) for name in ("probes", "run", "history")},
         "date": _date(result["ended_at"]),
         "times": f"{_minute(result['started_at'])} to {_minute(result['ended_at'])} UTC",
         "answer": _answer_sentence(result),
@@ -170,7 +170,7 @@ def _change(comparison: Mapping[str, Any]) -> Markdown:
 def _limits(result: Mapping[str, Any]) -> list[str]:
     """What stopped the service from doing more: the misses of the lowest valid rate above the answer that failed."""
     tps = result["answer"]["tps"]
-    failed = [probe for probe in result["probes"] if probe["sustainable"] is False]
+    failed = [probe for probe in result["probes"] if probe["sustainable"] is False and probe["kind"] != "rest"]
     if not failed:
         return ["Nothing did, up to the highest rate tried: no valid probe missed the SLO."]
     above = [probe for probe in failed if tps is None or probe["commanded_tps"] > tps * 1.001] or failed

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.shard_fleet import Commander, LocalFleet, fleet_spec
@@ -42,7 +44,7 @@ def main() -> None:
     )
     try:
         if rates:
-            one_shard(rates, options.warm, options.hold, options.threads)
+            one_shard(rates, options.warm, options.hold, options.threads, target.pid)
         if options.pair_rate:
             two_shards(options.pair_rate, options.pair_hold, options.threads)
     finally:
@@ -50,12 +52,12 @@ def main() -> None:
         target.wait()
 
 
-def one_shard(rates: Sequence[float], warm_s: int, hold_s: int, threads: int) -> None:
+def one_shard(rates: Sequence[float], warm_s: int, hold_s: int, threads: int, target_pid: int) -> None:
     print(
         f"one shard on core 0, its target on core 1, {threads} threads, {hold_s} s per rate after {warm_s} s at 400/s"
     )
     print(
-        "  rate/s  offered/s  done/s  JMeter CPU  shard CPU  lag p50 ms  lag p99 ms  latency p50    p99 ms  in flight"
+        "  rate/s  offered  done/s  JMeter CPU  shard CPU  lag p50 ms  p99 ms  latency p50  p99 ms  in flight  others"
     )
     with _fleet(1, threads, {0: ("taskset", "-c", "0")}) as fleet:
         fleet.start()
@@ -67,18 +69,22 @@ def one_shard(rates: Sequence[float], warm_s: int, hold_s: int, threads: int) ->
         for rate in rates:
             commander.command(rate)
             start = math.ceil(time.time()) + _TRANSIENT_S
+            time.sleep(start - time.time())
+            machine, server = _machine_cpu_s(), _process_cpu_s(target_pid)
             time.sleep(start + hold_s - time.time())
-            windows.append((rate, start, start + hold_s))
+            others = _machine_cpu_s() - machine - (_process_cpu_s(target_pid) - server)
+            windows.append((rate, start, start + hold_s, others / hold_s))
         time.sleep(1.5)
         commander.fall_silent()
         fleet.dismiss()
         fleet.processes[0].wait(20)
         reports = fleet.reports()
-    for rate, start, end in windows:
-        _print_window(rate, start, end, reports)
+    for rate, start, end, others in windows:
+        _print_window(rate, start, end, reports, others)
+    print("  CPU in cores; others: what neither JMeter, the shard program nor the target used (0 on a quiet machine)")
 
 
-def _print_window(rate: float, start: int, end: int, reports: Sequence[ShardReport]) -> None:
+def _print_window(rate: float, start: int, end: int, reports: Sequence[ShardReport], others: float) -> None:
     span = range(start, end)
     offered = sum(report.offered.get(second, 0) for report in reports for second in span)
     done = sum(report.completed.get(second, 0) for report in reports for second in span)
@@ -90,9 +96,10 @@ def _print_window(rate: float, start: int, end: int, reports: Sequence[ShardRepo
     in_flight = max(report.counters.in_flight + report.counters.backlog for report in inside)
     seconds = end - start
     print(
-        f"  {rate:6.0f}  {offered / seconds:9.1f}  {done / seconds:6.0f}  {jmeter:10.2f}  {shard:9.3f}"
-        f"  {lag.quantile_ms(0.5) or 0:10.2f}  {lag.quantile_ms(0.99) or 0:10.2f}"
-        f"  {latency.quantile_ms(0.5) or 0:11.2f}  {latency.quantile_ms(0.99) or 0:8.2f}  {in_flight:9d}"
+        f"  {rate:6.0f}  {offered / seconds:7.1f}  {done / seconds:6.0f}  {jmeter:10.2f}  {shard:9.3f}"
+        f"  {lag.quantile_ms(0.5) or 0:10.2f}  {lag.quantile_ms(0.99) or 0:6.2f}"
+        f"  {latency.quantile_ms(0.5) or 0:11.2f}  {latency.quantile_ms(0.99) or 0:6.2f}"
+        f"  {in_flight:9d}  {max(others - jmeter - shard, 0):6.2f}"
     )
 
 
@@ -132,10 +139,24 @@ def _newest(fleet: LocalFleet) -> list[ShardReport]:
     return [report for shard in (0, 1) if (report := fleet.last_report(shard)) is not None]
 
 
-def _fleet(shards: int, threads: int, prefixes: dict[int, tuple[str, ...]]) -> LocalFleet:
-    folder = Path(tempfile.mkdtemp(prefix="bench-shard-")) / "run"
-    spec = fleet_spec(_PORT, shards=shards, threads_per_shard=threads)
-    return LocalFleet(folder, spec, prefixes=prefixes)
+@contextmanager
+def _fleet(shards: int, threads: int, prefixes: Mapping[int, Sequence[str]]) -> Iterator[LocalFleet]:
+    with tempfile.TemporaryDirectory(prefix="bench-shard-") as folder:
+        spec = fleet_spec(_PORT, shards=shards, threads_per_shard=threads)
+        with LocalFleet(Path(folder) / "run", spec, prefixes=prefixes) as fleet:
+            yield fleet
+
+
+def _machine_cpu_s() -> float:
+    """CPU time that all processes have used since the machine started, the kernel's included."""
+    words = Path("/proc/stat").read_text().split("\n", 1)[0].split()
+    user, nice, system, _idle, _waiting, interrupts, soft_interrupts = map(int, words[1:8])
+    return (user + nice + system + interrupts + soft_interrupts) / os.sysconf("SC_CLK_TCK")
+
+
+def _process_cpu_s(pid: int) -> float:
+    words = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _mean(values: Sequence[float]) -> float:

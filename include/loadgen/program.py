@@ -45,6 +45,9 @@ DISPATCHER_SCRIPT = REPOSITORY / "include" / "jmeter" / "arrivals.groovy"
 PREPARED_PLAN = "prepared.jmx"
 PLAN_NOTES = "plan-notes.json"
 
+QUICK_COMPILER_MAX_RATE_PER_S = 500.0
+"""Arrivals per second of a shard up to which the JVM's quick compiler is the better one."""
+
 STORE_PATIENCE_S = 30.0  # how long a store may fail before the load has begun
 FINAL_REPORT_S = 10.0
 UPLOAD_S = 10.0
@@ -212,6 +215,7 @@ class Program:
             plan_folder=plan_folder,
             work=work,
             heap_mb=spec.heap_mb,
+            quick_compiler=spec.max_rate_per_s / spec.shards <= QUICK_COMPILER_MAX_RATE_PER_S,
             properties=_plan_properties(spec),
             dispatcher={
                 "script": str(DISPATCHER_SCRIPT),

@@ -36,6 +36,7 @@ def start(tmp_path: Path) -> JMeterStart:
         plan_folder=plans,
         work=work,
         heap_mb=256,
+        quick_compiler=True,
         properties={"user": "ü = 1:2\\", "sample_variables": "mine"},
         dispatcher={"seed": "7"},
         arguments=("-H", "127.0.0.1"),
@@ -76,6 +77,7 @@ def test_jmeter_runs_in_the_plans_folder_in_a_session_of_its_own(engine: JMeter,
     assert words[words.index("-t") + 1] == str(start.plan)
     assert words[-2:] == ["-H", "127.0.0.1"]
     assert "-Xmx256m" in words
+    assert "-XX:TieredStopAtLevel=1" in words
     assert os.getsid(engine.pid) == engine.pid
 
 

@@ -43,24 +43,20 @@ def _this_run(service: str) -> tuple[RunPlan, RunFolder]:
 @translated
 def resolve_plan(profile_file: str, mode: str) -> dict[str, Any]:
     """Validates profile and Params once and freezes them into the run's plan."""
-    from pathlib import Path
-
-    from include.capacity.profile import load_profile
     from include.pipeline.installation import REPOSITORY
     from include.pipeline.run_plan import resolve, save
 
     context = get_current_context()
-    path = REPOSITORY / profile_file
     plan = resolve(
-        Path(path).read_text(encoding="utf-8"),
+        (REPOSITORY / profile_file).read_text(encoding="utf-8"),
         profile_file,
         context["params"],
         dag_id=context["dag"].dag_id,
         run_id=context["run_id"],
         mode=mode,
-        started_at=context["dag_run"].start_date.isoformat(),
+        started_at=str(context["ti"].start_date.isoformat()),
     )
-    save(plan, RunFolder.of(load_profile(path).service, plan.run_id).store)
+    save(plan, RunFolder.of(plan.service, plan.run_id).store)
     return {
         "service": plan.service,
         "run_key": plan.key,
@@ -253,7 +249,7 @@ def conclude(service: str, must_succeed: list[str]) -> None:
     context = get_current_context()
     run_id, ti = context["run_id"], context["ti"]
     states = ti.get_task_states(dag_id=context["dag"].dag_id, run_ids=[run_id])[run_id]
-    bad = {}
+    bad: dict[str, str | None] = {}
     for task_id in must_succeed:
         found = {key: state for key, state in states.items() if key == task_id or key.rsplit("_", 1)[0] == task_id}
         bad |= {key: state for key, state in found.items() if state != "success"}

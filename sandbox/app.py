@@ -65,9 +65,6 @@ class Connection(asyncio.Protocol):
         self._exchanges: deque[_Exchange] = deque()
         self._closing = False
         self._refused = False
-        self._start_request()
-
-    def _start_request(self) -> None:
         self._parser = httptools.HttpRequestParser(self)
         self._in_head = True
         self._head_bytes = 0
@@ -87,15 +84,17 @@ class Connection(asyncio.Protocol):
             return
         if self._in_head:
             self._head_bytes += len(data)
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._start_request()  # the upgrade is declined: the request was answered as plain HTTP/1.1
-        except httptools.HttpParserError:
-            self._refuse(400, b'{"error":"this is not HTTP/1.1"}')
-        else:
-            if self._in_head and self._head_bytes > LARGEST_HEAD_BYTES:
-                self._refuse(431, b'{"error":"the request head is too long"}')
+        while data and not self._closing:
+            try:
+                self._parser.feed_data(data)
+                data = b""
+            except httptools.HttpParserUpgrade as upgrade:
+                # Declined: the request was answered as plain HTTP/1.1. What follows it is the next request.
+                data = data[upgrade.args[0] :]
+            except httptools.HttpParserError:
+                self._refuse(400, b'{"error":"this is not HTTP/1.1"}')
+        if self._in_head and self._head_bytes > LARGEST_HEAD_BYTES:
+            self._refuse(431, b'{"error":"the request head is too long"}')
 
     # -- what the parser calls
 

@@ -195,6 +195,8 @@ def test_an_upgrade_is_declined(app: App) -> None:
         for sent in (upgrade, b"GET /health HTTP/1.1\r\n\r\n"):
             client.sendall(sent)
             assert client.recv(5000).startswith(b"HTTP/1.1 200 OK")
+    together = app.raw(upgrade * 3 + b"GET /products HTTP/1.1\r\nConnection: close\r\n\r\n")
+    assert together.count(b"HTTP/1.1 200 OK") == 4
 
 
 def test_it_runs_without_uvloop_as_well(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from sandbox import truth
 from sandbox.plantfile import DEFAULT_PLANT, Plant, Slo, parse_plant, parse_slo
-from sandbox.simulation import Effort
+from sandbox.simulation import Effort, System, simulate
 from sandbox.truth import describe, main, maximum_rate
 from tests.unit.sandbox.test_simulation import erlang_c  # the textbook formula
 
@@ -132,6 +132,16 @@ def test_an_slo_that_never_breaks_ends_at_saturation() -> None:
     assert (found.max_tps, found.limited_by) == (plant.saturation_tps(1), "saturation")
     assert found.points[-1].error_ratio > 0.03
     assert "until all slots are always busy" in describe(found)
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_fit_that_ends_above_saturation_is_cut_off_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    plant = exponential_plant()
+    beyond = truth._Crossing("latency_p95", plant.saturation_tps(1) * 1.001, half_width_tps=0.5, steepness=20)
+    outcomes = simulate(System.of(plant, 1), [90.0, 95.0], Effort(4, 10, 50), seed=1)
+    monkeypatch.setattr(truth._Search, "_fit", lambda *_: (beyond, outcomes))
+    found = maximum_rate(plant)
+    assert (found.max_tps, found.high_tps, found.limited_by) == (100, 100, "saturation")
 
 
 @pytest.mark.usefixtures("quick")

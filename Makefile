@@ -34,7 +34,7 @@ down: ## Stop what `up` and `demo` started
 	@$(IF_SET_UP) $(VENV_PYTHON) -m tools.stack down
 
 status: ## Say what runs, and where
-	@$(IF_SET_UP) $(VENV_PYTHON) -m tools.stack status
+	@$(IF_SET_UP) $(VENV_PYTHON) -m tools.stack status || true
 
 logs: ## Show the newest lines of every log
 	@$(IF_SET_UP) $(VENV_PYTHON) -m tools.stack logs
@@ -68,7 +68,7 @@ lock: setup ## Compile requirements.in into requirements.txt (UPGRADE=1 takes th
 jmeter-lock: setup ## Resolve the jars of JMeter anew and write tools/jmeter/jmeter.lock (VERSION=5.6.3)
 	@$(VENV_PYTHON) -m tools.jmeter lock $(if $(VERSION),--version $(VERSION))
 
-docs: setup ## Write the generated pages of docs/
+docs: setup ## Write docs/DAGs.md from the DAGs
 	@$(VENV_PYTHON) -m tools.docs
 
 clean: down ## Stop everything, then remove what the commands wrote; the toolchain stays

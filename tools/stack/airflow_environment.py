@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tools.stack.layout import ROOT, StackOptions
-from tools.stack.processes import MARK
+from tools.stack.processes import COMPONENT_MARK, MARK
 
 ADMIN = "admin"
 LOOPBACK = "127.0.0.1"
@@ -25,6 +25,7 @@ _DROPPED_PREFIXES = ("AWS_", "AIRFLOW", "_AIRFLOW", "BOTO_")
 _DROPPED = frozenset(
     {
         MARK,
+        COMPONENT_MARK,
         "HEADROOM_ARTEFACTS",
         "HEADROOM_HISTORY",
         "PYTHONDONTWRITEBYTECODE",  # each start would compile all of Airflow

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from tools.stack.airflow_environment import LOOPBACK
+from tools.stack.processes import COMPONENT_MARK
 
 # What the components import first; importing any of these neither starts a thread nor opens the database.
 _PRELOADED = (
@@ -70,24 +71,26 @@ def _serve_logs_on_loopback() -> None:
     uvicorn.run = run_on_loopback
 
 
-def fork_airflow(arguments: Sequence[str], log: Path, close: Sequence[int] = ()) -> int:
+def fork_airflow(arguments: Sequence[str], log: Path, mark: str, close: Sequence[int] = ()) -> int:
     """Run `airflow ARGUMENTS` in a forked process that leads a session of its own; returns its process id.
 
-    Its output is appended to `log`; the file descriptors `close` are the supervisor's alone.
+    Its output is appended to `log`. Programs that it or its tasks start carry `mark`. The file descriptors `close` are
+    the supervisor's alone.
     """
     sys.stdout.flush()
     sys.stderr.flush()
     pid = os.fork()
     if pid == 0:
-        _run(arguments, log, close)
+        _run(arguments, log, mark, close)
     return pid
 
 
-def _run(arguments: Sequence[str], log: Path, close: Sequence[int]) -> NoReturn:
+def _run(arguments: Sequence[str], log: Path, mark: str, close: Sequence[int]) -> NoReturn:
     """In the fork. Nothing of the supervisor's own ending must run here, so it ends by os._exit."""
     status = 1
     try:
         os.setsid()
+        os.environ[COMPONENT_MARK] = mark
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)

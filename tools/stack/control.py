@@ -190,7 +190,7 @@ def down(options: StackOptions, say: Say) -> None:
         say(f"{time.monotonic() - began:5.1f} s  the sandbox has ended")
     strays = kill_all(lambda: marked(str(options.state)))
     if strays:
-        say(f"{time.monotonic() - began:5.1f} s  ended {strays} processes that were left")
+        say(f"{time.monotonic() - began:5.1f} s  ended what was left ({strays} processes)")
     left = marked(str(options.state))
     if left:
         raise ToolError(f"These processes cannot be ended: {', '.join(map(str, left))}. Another user may own them.")

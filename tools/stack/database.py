@@ -8,6 +8,7 @@ import sqlite3
 from importlib import metadata
 from pathlib import Path
 
+from tools.errors import ToolError
 from tools.stack.layout import StackOptions
 
 
@@ -28,10 +29,18 @@ def note_migration(options: StackOptions) -> None:
 
 
 def use_write_ahead_log(database: Path) -> None:
-    """Readers and the one writer do not wait for each other in this mode; SQLite keeps it in the file."""
+    """Readers and the one writer do not wait for each other in this mode; SQLite keeps it in the file.
+
+    Raises ToolError if the file is no database.
+    """
     database.parent.mkdir(parents=True, exist_ok=True)
-    with contextlib.closing(sqlite3.connect(database, timeout=30)) as connection:
-        connection.execute("PRAGMA journal_mode=WAL")
+    try:
+        with contextlib.closing(sqlite3.connect(database, timeout=30)) as connection:
+            connection.execute("PRAGMA journal_mode=WAL")
+    except sqlite3.Error as error:
+        raise ToolError(
+            f"Airflow's database {database} cannot be opened ({error}): make down, remove {database.parent}, make up."
+        ) from None
 
 
 def _note(options: StackOptions) -> Path:

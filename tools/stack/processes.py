@@ -14,6 +14,8 @@ from pathlib import Path
 
 # Every process of a stack carries this variable; its value is the stack's state folder.
 MARK = "HEADROOM_STACK"
+# What the programs carry that a component starts, in whatever session; the value names stack and component.
+COMPONENT_MARK = "HEADROOM_STACK_COMPONENT"
 PR_SET_PDEATHSIG = 1
 POLL_S = 0.05
 
@@ -81,9 +83,9 @@ def session_members(session: int) -> list[int]:
     return members
 
 
-def marked(value: str) -> list[int]:
-    """The living processes that carry the mark with this value, the caller excepted."""
-    wanted = f"{MARK}={value}".encode()
+def marked(value: str, mark: str = MARK) -> list[int]:
+    """The living processes whose program was started with the mark of this value, the caller excepted."""
+    wanted = f"{mark}={value}".encode()
     found = []
     for pid in _pids():
         if pid == os.getpid():

@@ -30,7 +30,7 @@ from tools.stack.database import is_migrated, note_migration, use_write_ahead_lo
 from tools.stack.health import healthy_components, read_health
 from tools.stack.layout import StackOptions
 from tools.stack.ports import choose_ports
-from tools.stack.processes import chain_forks_to_parent, kill, kill_all, marked, session_members
+from tools.stack.processes import COMPONENT_MARK, chain_forks_to_parent, kill, kill_all, marked, session_members
 from tools.stack.sandbox_control import finish_start, last_lines, running_sandbox, start_sandbox
 from tools.stack.state import ComponentState, ComponentStatus, StackState, supervisor_lock
 
@@ -126,7 +126,7 @@ class Supervisor:
         self._write()
         strays = kill_all(lambda: marked(str(self.options.state)))
         if strays:
-            self._progress(f"ended {strays} processes that an earlier stack left")
+            self._progress(f"ended what an earlier stack left ({strays} processes)")
         for name in COMPONENTS:
             self._keep_last_log(name)
         ports = choose_ports(self.options.port, last.ports if last else None)
@@ -181,7 +181,7 @@ class Supervisor:
         use_write_ahead_log(self.options.database)
         path = self.options.log_of("migrate")
         path.unlink(missing_ok=True)
-        pid = fork_airflow(["db", "migrate"], path, [self._lock])
+        pid = fork_airflow(["db", "migrate"], path, self._mark("migrate"), [self._lock])
         try:
             while (ended := _exit_status(pid)) is None:
                 self._pause()
@@ -202,17 +202,21 @@ class Supervisor:
             path.replace(path.with_suffix(".log.1"))
 
     def _launch(self, component: Component) -> None:
-        component.pid = fork_airflow([component.name], self.options.log_of(component.name), [self._lock])
+        log_file, mark = self.options.log_of(component.name), self._mark(component.name)
+        component.pid = fork_airflow([component.name], log_file, mark, [self._lock])
         component.started_at = time.time()
         component.start_again_at = None
         component.healthy = False
         log.info("%s started, pid %d", component.name, component.pid)
 
+    def _mark(self, name: str) -> str:
+        return f"{self.options.state}#{name}"
+
     # -- rounds -------------------------------------------------------------------------------------------------------
 
     def _round(self) -> None:
         self._pause()
-        if not self.options.state_file.exists():
+        if not self.options.lock_file.exists():
             log.warning("%s is gone, and the stack ends with it", self.options.state)
             raise StopAsked
         changed = self._reap()
@@ -240,7 +244,7 @@ class Supervisor:
                 continue
             changed = True
             # Workers and tasks of a dead scheduler would run on beside those of the next one.
-            left = kill_all(lambda session=component.pid: session_members(session))  # type: ignore[misc]
+            left = self._end_remains(component)
             lived_s = time.time() - component.started_at
             component.exits = 1 if lived_s > CALM_AFTER_S else component.exits + 1
             component.pid, component.healthy = None, False
@@ -248,7 +252,7 @@ class Supervisor:
                 raise self._never_healthy(component, f"ended {component.exits} times (it {status})")
             component.start_again_at = time.time() + component.backoff_s()
             log.warning(
-                "%s %s after %.0f s; %d processes of its session ended; next start in %.0f s",
+                "%s %s after %.0f s; %d processes that it left were killed; next start in %.0f s",
                 component.name,
                 status,
                 lived_s,
@@ -256,6 +260,11 @@ class Supervisor:
                 component.backoff_s(),
             )
         return changed
+
+    def _end_remains(self, component: Component) -> int:
+        """End what a dead component left: its session, and programs that moved to one of their own."""
+        session, mark = component.pid or 0, self._mark(component.name)
+        return kill_all(lambda: [*session_members(session), *marked(mark, COMPONENT_MARK)])
 
     def _look_at_health(self) -> bool:
         assert self.state.ports is not None

@@ -218,7 +218,7 @@ def _draw_probe(axes: Any, point: ProbePoint, value: float | None, *, numbered: 
         axes.annotate(
             str(point.number),
             (point.offered_tps, value),
-            xytext=(8, -3),
+            xytext=(10 if point.soak else 8, -3),
             textcoords="offset points",
             fontsize=8,
             color="#57606a",
@@ -258,8 +258,8 @@ def _probe_handles(chart: ProbesChart) -> list[Any]:
         if any(point.mark == mark for point in chart.points):
             handles.append(Line2D([], [], color=_COLOURS[mark], marker=_SHAPES[mark], linestyle="none", label=label))
     if any(point.soak for point in chart.points):
-        rim = {"color": "white", "marker": "o", "markeredgecolor": _INK, "markersize": 10}
-        handles.append(Line2D([], [], linestyle="none", label="soak: the longest holds", **rim))
+        rim: dict[str, Any] = {"color": "white", "marker": "o", "markeredgecolor": _INK, "markersize": 10}
+        handles.append(Line2D([], [], linestyle="none", label="soak (long hold)", **rim))
     if chart.band.tps is not None:
         handles.append(Line2D([], [], color=_BAND, linewidth=1.6, label=f"answer: {chart.band.tps:.1f} TPS"))
     if chart.band.low is not None and chart.band.high is not None:

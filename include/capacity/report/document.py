@@ -53,6 +53,11 @@ def document_context(result: Mapping[str, Any], *, charts: Mapping[str, str], gl
         "certainty": _certainty(result),
         "comparison": _comparison(result["comparison"]),
         "probes": [_probe_row(number, probe) for number, probe in enumerate(result["probes"], 1)],
+        "missed": [
+            (number, f"{_number(probe['commanded_tps'])} TPS", " ".join(probe["misses"]))
+            for number, probe in enumerate(result["probes"], 1)
+            if probe["sustainable"] is False and probe["kind"] != "rest"
+        ],
         "discarded": _discarded(result),
         "invalid": [
             (number, f"{_number(probe['commanded_tps'])} TPS", " ".join(probe["validity"]["reasons"]))
@@ -62,7 +67,7 @@ def document_context(result: Mapping[str, Any], *, charts: Mapping[str, str], gl
         "quality_failed": [each for each in result["data_quality"] if not each["success"]],
         "cost": _cost(result["cost"]),
         "truth": _truth(result),
-        "artefacts": [(name, code(path)) for name, path in result["artefacts"].items()],
+        "artefacts": [(name.replace("_", " "), code(path)) for name, path in result["artefacts"].items()],
         "code": code,
     }
 
@@ -134,7 +139,7 @@ def _glance(result: Mapping[str, Any]) -> list[tuple[str, Any]]:
     answer, environment, comparison = result["answer"], result["environment"], result["comparison"]
     interval, during = answer["interval"], environment["sizes_during"]
     rows: list[tuple[str, Any]] = [
-        ("Maximum sustainable rate", "unknown" if answer["tps"] is None else f"{_number(answer['tps'])} TPS"),
+        ("Maximum sustainable rate", _maximum(answer)),
         (
             f"{interval['level'] * 100:g} % interval",
             f"{_number(interval['low'], 'unknown')} to {_number(interval['high'], 'unbounded')} TPS",
@@ -160,6 +165,13 @@ def _glance(result: Mapping[str, Any]) -> list[tuple[str, Any]]:
     return rows
 
 
+def _maximum(answer: Mapping[str, Any]) -> str:
+    if answer["tps"] is not None:
+        return ("at least " if answer["bound"] == "at_least" else "") + f"{_number(answer['tps'])} TPS"
+    high = answer["interval"]["high"]
+    return "unknown" if high is None else f"below {_number(high)} TPS"
+
+
 def _change(comparison: Mapping[str, Any]) -> Markdown:
     text = _VERDICTS[comparison["verdict"]]
     if comparison["change_ratio"] is not None:
@@ -177,7 +189,7 @@ def _limits(result: Mapping[str, Any]) -> list[str]:
     lowest = min(above, key=lambda probe: probe["commanded_tps"])
     share = lowest["achieved_tps"] / lowest["offered_tps"] if lowest["offered_tps"] else 0.0
     rate, misses = _number(lowest["commanded_tps"]), " ".join(lowest["misses"])
-    lines = [f"At {rate} TPS the service no longer met its SLO: {misses}"]
+    lines = [f"At {rate} TPS the service no longer met its SLO. {misses}"]
     if share >= 0.98 and lowest["error_ratio"] < 0.005:
         lines.append(
             f"It still completed {share * 100:.0f} % of the offered rate, nearly without errors: requests wait in a "
@@ -263,7 +275,9 @@ def _probe_row(number: int, probe: Mapping[str, Any]) -> Markdown:
 def _verdict(probe: Mapping[str, Any]) -> str:
     if probe["validity"]["status"] != "valid":
         return f"{probe['validity']['status']} (discarded)"
-    return "sustainable" if probe["sustainable"] else "not sustainable: " + " ".join(probe["misses"])
+    if probe["kind"] == "rest":
+        return "pause to recover"
+    return "sustainable" if probe["sustainable"] else "not sustainable"
 
 
 def _discarded(result: Mapping[str, Any]) -> str:
@@ -314,7 +328,7 @@ def _milliseconds(value: float | None) -> str:
 
 def _duration(seconds: float) -> str:
     if seconds < 120:
-        return f"{seconds:g} s"
+        return f"{seconds:.0f} s"
     return f"{int(seconds) // 60} min {int(seconds) % 60} s"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 _SPECIAL = re.compile(r"([\\`*_\[\]|~])")
-_BLOCK_START = re.compile(r"^(\s*)([#+>-]|\d+[.)])(?=\s|$)")
+_BLOCK_START = re.compile(r"^(\d*)([#+>.)-])(?=\s|$)")  # a heading, a list, a quotation
 
 
 class Markdown(str):

@@ -160,7 +160,8 @@ class _figure:
         from matplotlib.backends.backend_svg import FigureCanvasSVG
         from matplotlib.figure import Figure
 
-        self._context = matplotlib.rc_context(rc={**matplotlib.rcParamsDefault, **_STYLE, "backend": "svg"})
+        style: Any = {**matplotlib.rcParamsDefault, **_STYLE, "backend": "svg"}
+        self._context = matplotlib.rc_context(rc=style)
         self._context.__enter__()
         self._figure = Figure(figsize=(width, height), layout="constrained")
         self._canvas = FigureCanvasSVG(self._figure)

@@ -18,7 +18,7 @@ from include.expectations.rules import Rule, Table, rules
 
 log = logging.getLogger(__name__)
 
-_SEVERITIES = {"fail": "critical", "warn": "warning"}
+_SEVERITIES: Mapping[str, Any] = {"fail": "critical", "warn": "warning"}
 _SHOWN = 3  # failing values told in an outcome
 
 
@@ -98,7 +98,7 @@ def _run(
         checkpoint = gx.Checkpoint(name=table, validation_definitions=[definition])
         result = context.checkpoints.add(checkpoint).run({"dataframe": frame}, run_id=identifier)
         for validation in result.run_results.values():
-            found = {each.expectation_config.meta["name"]: each for each in validation.results}
+            found = {_name_of(each): each for each in validation.results}
             outcomes += [_outcome(rule, found[rule.name]) for rule in table_rules]
     if docs_folder is not None:
         context.add_data_docs_site("run", _site(docs_folder))
@@ -109,7 +109,7 @@ def _run(
     return outcomes
 
 
-def _site(folder: Path) -> dict[str, Any]:
+def _site(folder: Path) -> Any:
     return {
         "class_name": "SiteBuilder",
         "show_how_to_buttons": False,
@@ -121,6 +121,10 @@ def _site(folder: Path) -> dict[str, Any]:
 def _columns_of(table_rules: Sequence[Rule]) -> dict[str, None]:
     """The columns that an empty table must still have."""
     return dict.fromkeys(rule.arguments["column"] for rule in table_rules if "column" in rule.arguments)
+
+
+def _name_of(found: Any) -> str:
+    return str(found.expectation_config.meta["name"])
 
 
 def _outcome(rule: Rule, found: Any) -> ExpectationOutcome:

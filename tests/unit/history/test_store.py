@@ -15,6 +15,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import create_engine
 
 from include.capacity.errors import InvalidData, StoreError
+from include.history.__main__ import main
 from include.history.store import HistoryStore, UnknownRun
 from include.history.tables import Base
 
@@ -192,3 +193,16 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
 def test_a_wrong_url(url: str) -> None:
     with pytest.raises(StoreError, match="cannot be opened"):
         HistoryStore(url)
+
+
+def test_the_command_line_lists_and_decides(url: str, store: HistoryStore, capsys: pytest.CaptureFixture[str]) -> None:
+    store.record(example(comparison__verdict="regression", run_id="run-1"))
+    assert main(["--history", url, "accept", "checkout", "run-1", "--by", "ada", "--because", "new tax rule"]) == 0
+    assert main(["--history", url, "list", "checkout"]) == 0
+    out = capsys.readouterr().out
+    assert "run-1 is accepted." in out
+    assert "188.2 TPS  valid  regression  accepted by ada: new tax rule" in out
+    assert main(["--history", url, "reject", "checkout", "run-1", "--by", "bob", "--because", "no"]) == 0
+    assert store.last_accepted("checkout") is None
+    assert main(["--history", url, "accept", "checkout", "run-2", "--by", "ada", "--because", "x"]) == 2
+    assert "holds no run 'run-2'" in capsys.readouterr().err

@@ -55,7 +55,7 @@ def test_the_stored_document_is_what_the_result_gives(
     rendered = render_documents(result, seconds, history)
     assert list(rendered) == ["checkout.md", "checkout-probes.svg", "checkout-run.svg", "checkout-history.svg"]
     assert rendered["checkout.md"].decode() == (RESULTS / "checkout.md").read_text(), (
-        "look at the difference; if it is wanted, render the files beside it with include.pipeline.publishing and copy it"
+        "look at the difference; if it is wanted, render the files beside it anew and copy it"
     )
 
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Literal
 
 from airflow.providers.amazon.aws.operators.ecs import EcsRunTaskOperator
-from airflow.sdk import DAG, TriggerRule, task
+from airflow.sdk import DAG, CronTriggerTimetable, TriggerRule, task
 
 from include.capacity.profile import ServiceProfile
 from include.pipeline import tasks
@@ -27,7 +27,7 @@ def build_run(profile: ServiceProfile, profile_file: str, mode: Literal["weekly"
     service = profile.service
     with DAG(
         f"capacity_{mode}__{service}",
-        schedule=profile.schedule if mode == "weekly" else None,
+        schedule=_schedule(profile) if mode == "weekly" else None,
         catchup=False,
         max_active_runs=1,
         max_active_tasks=max(16, profile.load.fleet.shards + 4),
@@ -58,8 +58,9 @@ def build_run(profile: ServiceProfile, profile_file: str, mode: Literal["weekly"
         must_succeed = [item.operator.task_id for item in [*work, validated, compared, published]] + [
             load_fleet.task_id
         ]
+        # resolve_plan is its setup, so that it also runs when somebody marks the run as failed before the journal.
         concluded = task(tasks.conclude, **NO_RETRY)(service, must_succeed).as_teardown(
-            setups=journal, on_failure_fail_dagrun=True
+            setups=resolved, on_failure_fail_dagrun=True
         )
 
         resolved >> checked >> journal >> prescaled >> shards >> smoke >> search >> confirm >> dismissed
@@ -69,6 +70,13 @@ def build_run(profile: ServiceProfile, profile_file: str, mode: Literal["weekly"
         [compared, restored] >> published >> concluded
         restored >> concluded
     return dag
+
+
+def _schedule(profile: ServiceProfile) -> CronTriggerTimetable | None:
+    """Never a run for a time that has passed: by default, switching a DAG on may start one at once."""
+    if profile.schedule is None:
+        return None
+    return CronTriggerTimetable(profile.schedule, timezone="UTC", run_immediately=timedelta(0))
 
 
 def _load_fleet(profile: ServiceProfile, shards: object) -> EcsRunTaskOperator:

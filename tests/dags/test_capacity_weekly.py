@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import itertools
+from datetime import timedelta
 
 import pytest
 from airflow.dag_processing.dagbag import DagBag
@@ -52,7 +53,7 @@ def test_analysis_needs_the_answer_and_comes_after_the_fleet(dag) -> None:
 def test_every_setup_has_its_teardown(dag) -> None:
     teardowns = {task.task_id for task in dag.tasks if task.is_teardown}
     setups = {task.task_id for task in dag.tasks if task.is_setup}
-    assert setups == {"journal", "open_fleet"}
+    assert setups == {"resolve_plan", "journal", "open_fleet"}
     assert teardowns == {"dismiss_fleet", "restore", "conclude"}
     assert "journal" in {task.task_id for task in dag.get_task("restore").upstream_list}
 
@@ -79,6 +80,11 @@ def test_time_and_overlap_are_bounded(dag) -> None:
     for task in dag.tasks:
         timeout = task.execution_timeout
         assert timeout is not None, task.task_id
+
+
+def test_switching_the_dag_on_starts_no_run(dag) -> None:
+    """With Airflow's default, a run of up to a tenth of the interval ago would be made up for."""
+    assert dag.timetable.run_immediately == timedelta(0)
 
 
 def test_every_param_is_typed_explained_and_may_stay_empty(dag) -> None:

@@ -190,7 +190,7 @@ def _finish(
         terminal.line(f"Result    {kept}")
         for page in pages:
             terminal.line(f"Document  {page}")
-        if (docs := data_docs(watch.artefacts)) is not None:
+        if (docs := data_docs(watch.artefacts, result)) is not None:
             terminal.line(f"Data Docs {docs}")
         terminal.line(f"Time      {times.text()}")
     terminal.line(f"Airflow   {address.url}   login {address.user} / {address.password}")

@@ -109,10 +109,10 @@ def copy_documents(artefacts: RunArtefacts, folder: Path) -> list[Path]:
     return sorted(folder.rglob("*.md"))
 
 
-def data_docs(artefacts: RunArtefacts) -> Path | None:
+def data_docs(artefacts: RunArtefacts, result: Mapping[str, Any]) -> Path | None:
     """The first page of the Data Docs, if they were written."""
-    pages = sorted(artefacts.folder.glob("**/data_docs/**/index.html"), key=lambda path: len(path.parts))
-    return pages[0] if pages else None
+    name = result["artefacts"].get("data_docs")
+    return artefacts.folder / name if name else None
 
 
 def load_seconds(result: Mapping[str, Any]) -> float:

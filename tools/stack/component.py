@@ -34,6 +34,7 @@ _PRELOADED = (
     "airflow.jobs.dag_processor_job_runner",
     "airflow.jobs.scheduler_job_runner",
     "airflow.jobs.triggerer_job_runner",
+    "airflow.providers.amazon.aws.operators.ecs",  # each task parses a DAG that needs it
 )
 
 

@@ -41,6 +41,7 @@ class RunWatch:
     sleep: Callable[[float], None] = time.sleep
     failed_tasks: list[str] = field(default_factory=list)
     _told_why_queued: bool = False
+    _stopping: bool = False
     _states: dict[tuple[str, int], tuple[str, int]] = field(default_factory=dict)
 
     def follow(self, timeout_s: float) -> DagRun:
@@ -72,6 +73,7 @@ class RunWatch:
             "The run is marked failed; its teardowns end the load and restore the environment "
             f"(waiting at most {limit_s:.0f} s)."
         )
+        self._stopping = True
         started = self.api.run(self.dag_id, self.run_id).state != "queued"
         self.api.set_run_state(self.dag_id, self.run_id, "failed")
         if not started:
@@ -120,7 +122,8 @@ class RunWatch:
         if task.state in {"failed", "up_for_retry"}:
             if task.state == "failed":
                 self.failed_tasks.append(task.name)
-            self._tell_log(task)
+            if not self._stopping:  # what a person stopped needs no explanation
+                self._tell_log(task)
 
     def _tell_log(self, task: TaskInstance) -> None:
         try:

@@ -211,10 +211,12 @@ def test_a_stop_waits_for_the_teardowns(watched: Watched) -> None:
             ("failed", [task("search", "failed"), task("restore", "success")]),
         ]
     )
+    airflow.logs = ["SIGTERM"]
     watch, output = watched(airflow)
 
     assert watch.stop() is True
 
+    assert "SIGTERM" not in output.getvalue()
     assert airflow.marked == ["failed"]
     assert len(airflow.rounds) == 1
     assert "restore: success" in output.getvalue()

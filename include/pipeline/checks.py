@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 
-from include.capacity.errors import ConfigError, GuardRefused
+from include.capacity.errors import ConfigError, GuardRefused, NotReady
 from include.capacity.profile import ServiceProfile
-from include.pipeline.environment import Environment, held_message, lock_path
+from include.pipeline.environment import Environment, claim_of, held_message
 from include.pipeline.fleet import running_shards
 from include.store.artefacts import ArtefactStore
 
 SLOTS_BESIDE_SHARDS = 2
 RETRY_AND_START_S = 30.0
+# Scaling processes without which a group does not change its size, or its new instances get no load.
+SCALING_NEEDS = frozenset({"AddToLoadBalancer", "Launch", "Terminate"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +64,8 @@ def check_durations(profile: ServiceProfile) -> None:
 
 def check_free(environment: Environment, root: ArtefactStore, run_id: str) -> None:
     """No other run holds the environment, and no shard of another run is alive."""
-    holder = root.read_or_none(lock_path(environment))
-    if holder is not None and json.loads(holder).get("run_id") != run_id:
+    holder = claim_of(environment, root)
+    if holder is not None and holder.get("run_id") != run_id:
         raise GuardRefused(held_message(environment, root))
     foreign = [task["taskArn"] for task in running_shards(environment.profile)]
     if foreign:
@@ -75,12 +76,37 @@ def check_free(environment: Environment, root: ArtefactStore, run_id: str) -> No
 
 
 def check_group(environment: Environment) -> None:
-    """The group exists and is at rest, so that the snapshot that is restored later is a sane one."""
+    """The group exists, is at rest and can be brought to the test size: the snapshot that is restored later is sane."""
     group = environment.group()
+    name, size = environment.profile.aws.autoscaling_group, environment.profile.prescale.instances
     moving = [entry["InstanceId"] for entry in group["Instances"] if entry["LifecycleState"] != "InService"]
     if len(group["Instances"]) != group["DesiredCapacity"] or moving:
         raise GuardRefused(
-            f"{environment.profile.aws.autoscaling_group} is changing its size right now: {len(group['Instances'])} "
+            f"{name} is changing its size right now: {len(group['Instances'])} "
             f"instances, desired {group['DesiredCapacity']}, in transition: {', '.join(moving) or 'none'}. "
             "Start the run when it is at rest."
+        )
+    suspended = {process["ProcessName"] for process in group["SuspendedProcesses"]}
+    if len(group["Instances"]) != size and (hindering := sorted(suspended & SCALING_NEEDS)):
+        raise GuardRefused(
+            f"{', '.join(hindering)} of {name} is suspended, so that its {len(group['Instances'])} instances cannot "
+            f"become the {size} of prescale.instances. Resume it (`aws autoscaling resume-processes "
+            f"--auto-scaling-group-name {name} --scaling-processes {' '.join(hindering)}`), or test the present size."
+        )
+
+
+def check_health(environment: Environment) -> None:
+    """Every instance of the group is healthy in the target group. Raises NotReady with the states of the others."""
+    health = environment.health()
+    bad = {
+        entry["InstanceId"]: health.get(entry["InstanceId"], "not registered")
+        for entry in environment.group()["Instances"]
+        if health.get(entry["InstanceId"]) != "healthy"
+    }
+    if bad:
+        aws = environment.profile.aws
+        raise NotReady(
+            f"Instances of {aws.autoscaling_group} are not healthy in the target group {aws.target_group}: "
+            f"{', '.join(f'{instance} is {state}' for instance, state in sorted(bad.items()))}. Look at their logs and "
+            "at the target group's health check; is aws.target_group the one of this Auto Scaling group?"
         )

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from include.capacity.errors import InvalidData, NotReady, StoreError
+from include.capacity.errors import HeadroomError, InvalidData, NotReady, StoreError
 from include.capacity.fleet import FleetTotals, FleetView
 from include.capacity.histogram import Histogram
 from include.capacity.judgement.probe import judge
@@ -216,10 +216,18 @@ class Conductor:
             stop=stop,
             transactions_per_arrival=transactions_per_arrival,
             expected_shards=self._view.expected,
-            environment=self._observe(),
+            environment=self._observed(),
         )
         self._view.forget_before(first - 2)
         return result, seconds
+
+    def _observed(self) -> Mapping[str, float]:
+        """What is seen of the environment is evidence beside the load: a probe stands without it."""
+        try:
+            return self._observe()
+        except HeadroomError as error:
+            log.warning("The probe is stored without a look at the environment: %s", error)
+            return {}
 
     def _finished_seconds(self, first: int, end: int) -> list[FleetSecond]:
         """Seconds that all shards cover, and those so old that a shard that does not is missing."""

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from headroom_airflow.hooks.autoscaling import AutoScalingHook
 from headroom_airflow.hooks.elbv2 import Elbv2Hook
-from include.capacity.errors import GuardRefused, HeadroomError, NotReady
+from include.capacity.errors import ConfigError, GuardRefused, InvalidData, NotReady
 from include.capacity.profile import ServiceProfile
 from include.store.artefacts import ArtefactStore
 
@@ -112,9 +112,11 @@ class Environment:
                 log.info(line)
                 told = line
             if elapsed > within_s:
+                suspended = sorted(process["ProcessName"] for process in group["SuspendedProcesses"])
                 raise NotReady(
                     f"{self.profile.aws.autoscaling_group} did not reach {size} ready instances within {within_s:g} s: "
-                    f"{line}. "
+                    f"{line}; desired {group['DesiredCapacity']}, suspended processes: "
+                    f"{', '.join(suspended) or 'none'}. "
                     "Look at the group's scaling activities and the target group's health check; "
                     "prescale.ready_within of the service profile sets the time."
                 )
@@ -124,7 +126,7 @@ class Environment:
 def split_url(url: str) -> tuple[str, str, int]:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise HeadroomError(f"target.url {url!r} is not an http(s) URL.")
+        raise ConfigError("service profile", "target.url", f"{url!r} is no address.", "Write http://host:port.")
     return parts.scheme, parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
 
 
@@ -151,7 +153,7 @@ def open_journal(
         folder.write_json(JOURNAL_PATH, journal)
         folder.delete(RESTORED_PATH)
     claim = json.dumps(dict(run), sort_keys=True).encode()
-    if not root.create(lock_path(environment), claim, durable=True) and root.read(lock_path(environment)) != claim:
+    if not root.create(lock_path(environment), claim, durable=True) and claim_of(environment, root) != dict(run):
         raise GuardRefused(held_message(environment, root))
     return journal
 
@@ -171,8 +173,15 @@ def _undo_record(environment: Environment, run: Mapping[str, str]) -> dict[str, 
     }
 
 
+def claim_of(environment: Environment, root: ArtefactStore) -> dict[str, Any] | None:
+    """The run that holds the environment; None when it is free. Raises InvalidData for a lock that cannot be read."""
+    data = root.read_or_none(lock_path(environment))
+    cure = "If no run of this environment is under way or unrestored, delete this object."
+    return None if data is None else _mapping(data, f"{root.url}/{lock_path(environment)}", cure)
+
+
 def held_message(environment: Environment, root: ArtefactStore) -> str:
-    holder = json.loads(root.read_or_none(lock_path(environment)) or b"{}")
+    holder = claim_of(environment, root) or {}
     return (
         f"The environment {environment.name} is held by run {holder.get('run_id', 'unknown')!r} of "
         f"{holder.get('dag_id', 'unknown')}. Wait for its end; if it is over and was not restored, "
@@ -216,13 +225,19 @@ def restore(environment: Environment, root: ArtefactStore, folder: ArtefactStore
                 f"{field} is {current}; it was {values['before']} before the run, which set {values['ours']}. "
                 "Left as it is."
             )
+    suspended = {process["ProcessName"] for process in group["SuspendedProcesses"]}
+    before = set(journal["suspended"]["before"])
+    ours_only = set(journal["suspended"]["ours"]) - before
+    for process in sorted((suspended - ours_only) ^ before):
+        conflicts.append(
+            f"{process} was {'resumed' if process in before else 'suspended'} by somebody else during the run. "
+            "Left as it is."
+        )
     if any(wanted[field] != group[field] for field in SIZES):
         environment.groups.set_sizes(
             name, minimum=wanted["MinSize"], maximum=wanted["MaxSize"], desired=wanted["DesiredCapacity"]
         )
-    ours_only = set(journal["suspended"]["ours"]) - set(journal["suspended"]["before"])
-    still_suspended = {process["ProcessName"] for process in group["SuspendedProcesses"]}
-    if resume := sorted(ours_only & still_suspended):
+    if resume := sorted(ours_only & suspended):
         environment.groups.resume(name, resume)
     environment.wait_for_size(wanted["DesiredCapacity"], environment.profile.prescale.ready_within_s)
     differences = differences_to(environment, journal)
@@ -234,9 +249,17 @@ def restore(environment: Environment, root: ArtefactStore, folder: ArtefactStore
 
 
 def read_journal(folder: ArtefactStore) -> dict[str, Any] | None:
-    """None when the run never wrote one, which means that it changed nothing."""
+    """None when the run never wrote one, which means that it changed nothing. Raises InvalidData for a broken one."""
     data = folder.read_or_none(JOURNAL_PATH)
-    return None if data is None else dict(json.loads(data))
+    cure = "Restore the group's sizes and suspended processes by hand; the log of the task journal shows them."
+    return None if data is None else _mapping(data, f"{folder.url}/{JOURNAL_PATH}", cure)
+
+
+def _mapping(data: bytes, path: str, cure: str) -> dict[str, Any]:
+    try:
+        return dict(json.loads(data))
+    except (ValueError, TypeError) as error:
+        raise InvalidData(f"{path} is not readable: {error}. {cure}") from None
 
 
 def differences_to(environment: Environment, journal: Mapping[str, Any]) -> list[str]:
@@ -247,13 +270,15 @@ def differences_to(environment: Environment, journal: Mapping[str, Any]) -> list
         for field, values in journal["sizes"].items()
         if group[field] != values["before"]
     ]
-    suspended = sorted(process["ProcessName"] for process in group["SuspendedProcesses"])
-    if suspended != journal["suspended"]["before"]:
-        differences.append(f"suspended processes are {suspended} and were {journal['suspended']['before']}")
+    before = set(journal["suspended"]["before"])
+    suspended = {process["ProcessName"] for process in group["SuspendedProcesses"]}
+    for process in sorted(suspended ^ before):
+        differences.append(
+            f"{process} is {'active and was suspended' if process in before else 'suspended and was not'}"
+        )
     return differences
 
 
 def _release(environment: Environment, root: ArtefactStore, journal: Mapping[str, Any]) -> None:
-    holder = root.read_or_none(lock_path(environment))
-    if holder is not None and json.loads(holder) == journal["run"]:
+    if claim_of(environment, root) == journal["run"]:
         root.delete(lock_path(environment))

@@ -6,14 +6,15 @@ import fnmatch
 import logging
 import time
 from collections.abc import Callable
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
-from urllib.request import HTTPRedirectHandler, build_opener
-
-from airflow.providers.amazon.aws.hooks.ecs import EcsHook
+from urllib.parse import urljoin, urlsplit
+from urllib.request import HTTPRedirectHandler, ProxyHandler, build_opener
 
 from headroom_airflow.hooks.ec2_network import NetworkHook
+from headroom_airflow.hooks.load_fleet import LoadFleetHook
 from include.capacity.errors import ConfigError, GuardRefused, NotReady
 from include.capacity.profile import ServiceProfile
 from include.capacity.protocol import DISMISSED_PATH, SPEC_PATH, FleetSpec
@@ -59,21 +60,52 @@ def check_plan(profile: ServiceProfile, target: Target) -> PreparedPlan:
 
 
 def check_target(profile: ServiceProfile, target: Target) -> None:
-    """One request to the health path. Raises GuardRefused for a host off the allow-list, NotReady without an answer."""
+    """One request to the health path, on the way that the load will take: no proxy, no redirect.
+
+    Raises GuardRefused for a host off the allow-list or a redirect to one, NotReady without a good answer.
+    """
     scheme, host, port = target
-    if not any(fnmatch.fnmatch(host, pattern) for pattern in profile.target.allow_hosts):
+    if not _allowed(host, profile):
         raise GuardRefused(
             f"The target {host} is not on target.allow_hosts ({', '.join(profile.target.allow_hosts)}). "
             "Add it there if this really is the system to be loaded."
         )
     url = f"{scheme}://{host}:{port}{profile.target.health_path}"
     try:
-        with build_opener(_NoRedirect).open(url, timeout=5) as answer:
+        with build_opener(_NoRedirect, ProxyHandler({})).open(url, timeout=5) as answer:
             answer.read()
     except HTTPError as error:
-        raise NotReady(f"The target's {url} answers with status {error.code}; check target.health_path.") from error
-    except (URLError, OSError) as error:
-        raise NotReady(f"The target does not answer at {url}: {error}. Is the service up?") from error
+        with error:
+            raise _bad_answer(profile, url, error) from error
+    except (URLError, OSError, HTTPException) as error:
+        reason = getattr(error, "reason", None) or error
+        raise NotReady(
+            f"The target does not answer at {url}: {reason}. Is the service up, is its port open to this machine, and "
+            f"do {'target.url' if profile.target.url else 'aws.load_balancer and target.scheme'} name the right one?"
+        ) from error
+
+
+def _allowed(host: str, profile: ServiceProfile) -> bool:
+    return any(fnmatch.fnmatch(host, pattern) for pattern in profile.target.allow_hosts)
+
+
+def _bad_answer(profile: ServiceProfile, url: str, error: HTTPError) -> NotReady | GuardRefused:
+    location = error.headers.get("Location") if 300 <= error.code < 400 else None
+    if location:
+        leads_to = urljoin(url, location)
+        told = f"The target's {url} redirects (status {error.code}) to {leads_to}"
+        host = urlsplit(leads_to).hostname or ""
+        if not _allowed(host, profile):
+            return GuardRefused(
+                f"{told}, and {host} is not on target.allow_hosts ({', '.join(profile.target.allow_hosts)}). Set "
+                "target.health_path to a path that the service answers by itself, or target.url to the right service."
+            )
+        return NotReady(f"{told}. Set target.health_path to a path that the service answers by itself.")
+    if error.code >= 500:
+        cure = "The service, or the load balancer without a healthy instance behind it, fails: look at its logs."
+    else:
+        cure = "Check target.health_path of the service profile."
+    return NotReady(f"The target's {url} answers with status {error.code}. {cure}")
 
 
 class _NoRedirect(HTTPRedirectHandler):
@@ -115,21 +147,38 @@ def open_fleet(plan: RunPlan, store: ArtefactStore, target: Target, prepared: Pr
         heap_mb=fleet.heap_mb,
     )
     store.write(SPEC_PATH, spec.dumps())
+    network = network_configuration(profile)
+    return [
+        {
+            "overrides": {"containerOverrides": [_container_override(fleet.container, store.url, shard)]},
+            "network_configuration": network,
+        }
+        for shard in range(fleet.shards)
+    ]
+
+
+def network_configuration(profile: ServiceProfile) -> dict[str, Any]:
+    """Where the shards run. Raises NotReady when a Name tag finds nothing."""
+    fleet = profile.load.fleet
     network = NetworkHook(aws_conn_id=profile.aws.connection, region_name=profile.aws.region)
-    configuration = {
+    return {
         "awsvpcConfiguration": {
             "subnets": network.subnet_ids(fleet.subnets),
             "securityGroups": network.security_group_ids(fleet.security_groups),
             "assignPublicIp": "ENABLED" if fleet.assign_public_ip else "DISABLED",
         }
     }
-    return [
-        {
-            "overrides": {"containerOverrides": [_container_override(fleet.container, store.url, shard)]},
-            "network_configuration": configuration,
-        }
-        for shard in range(fleet.shards)
-    ]
+
+
+def check_resources(profile: ServiceProfile) -> None:
+    """What the shards need on AWS is there. Raises NotReady with the key of the profile that names what is not."""
+    fleet = profile.load.fleet
+    _hook(profile).check(fleet.cluster, fleet.task_definition, fleet.container)
+    network_configuration(profile)
+
+
+def _hook(profile: ServiceProfile) -> LoadFleetHook:
+    return LoadFleetHook(aws_conn_id=profile.aws.connection, region_name=profile.aws.region)
 
 
 def _container_override(container: str, store_url: str, shard: int) -> dict[str, Any]:
@@ -148,17 +197,8 @@ def _relative_to(path: Path, folder: Path) -> str:
 
 def running_shards(profile: ServiceProfile, run_id: str | None = None) -> list[dict[str, Any]]:
     """ECS tasks of the load fleet's family that have not stopped; of one run if given."""
-    client = EcsHook(aws_conn_id=profile.aws.connection, region_name=profile.aws.region).conn
-    cluster, family = profile.load.fleet.cluster, profile.load.fleet.task_definition.split(":")[0]
-    arns = [
-        arn
-        for page in client.get_paginator("list_tasks").paginate(cluster=cluster, family=family, desiredStatus="RUNNING")
-        for arn in page["taskArns"]
-    ]
-    tasks = []
-    for start in range(0, len(arns), 100):
-        described = client.describe_tasks(cluster=cluster, tasks=arns[start : start + 100], include=["TAGS"])
-        tasks += [task for task in described["tasks"] if task["lastStatus"] != "STOPPED"]
+    fleet = profile.load.fleet
+    tasks = _hook(profile).running(fleet.cluster, fleet.task_definition.split(":")[0])
     if run_id is None:
         return tasks
     return [task for task in tasks if {"key": RUN_TAG, "value": run_id} in task.get("tags", [])]
@@ -171,21 +211,21 @@ def dismiss_fleet(plan: RunPlan, store: ArtefactStore, sleep: Callable[[float], 
     """
     store.create(DISMISSED_PATH, b"{}")
     start = time.monotonic()
-    client = EcsHook(aws_conn_id=plan.profile.aws.connection, region_name=plan.profile.aws.region).conn
+    cluster, hook = plan.profile.load.fleet.cluster, _hook(plan.profile)
     stopped: set[str] = set()
     while tasks := running_shards(plan.profile, plan.run_id):
         elapsed = time.monotonic() - start
         if elapsed > FORCED_END_S:
             raise NotReady(
-                f"Shards still run {elapsed:.0f} s after their dismissal: {[task['taskArn'] for task in tasks]}."
+                f"Shards still run in {cluster} {elapsed:.0f} s after their dismissal: "
+                f"{', '.join(task['taskArn'] for task in tasks)}. Their load is at zero; stop them "
+                "(`aws ecs stop-task`)."
             )
         if elapsed > ORDERLY_END_S:
             for task in tasks:
                 if task["taskArn"] not in stopped:
                     log.warning("%s did not end by itself and is stopped.", task["taskArn"])
-                    client.stop_task(
-                        cluster=plan.profile.load.fleet.cluster, task=task["taskArn"], reason="dismissed by Headroom"
-                    )
+                    hook.stop(cluster, task["taskArn"], "dismissed by Headroom")
                     stopped.add(task["taskArn"])
         sleep(0.5)
     return time.monotonic() - start

@@ -10,38 +10,72 @@ import argparse
 import logging
 import sys
 
-from include.capacity.errors import HeadroomError
-from include.pipeline.environment import Environment, differences_to, read_journal, restore
+from include.capacity.errors import ConfigError, HeadroomError, NotReady
+from include.pipeline.environment import Environment, claim_of, differences_to, read_journal, restore
 from include.pipeline.installation import Installation
 from include.pipeline.run_folder import RunFolder
+from include.pipeline.run_plan import PLAN_PATH, run_key
+from include.store.artefacts import ArtefactStore
+
+RUNS_SHOWN = 10
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit status: 0 restored (or, with --dry-run, nothing to do), 1 something differs, 2 wrong input."""
-    parser = argparse.ArgumentParser(prog="python -m include.pipeline.restore", description=__doc__.splitlines()[0])
+    """Exit status: 0 restored (with --dry-run: nothing to do), 1 not restored or something differs, 2 wrong input."""
+    parser = argparse.ArgumentParser(
+        prog="python -m include.pipeline.restore",
+        description=(__doc__ or "").splitlines()[0],
+        epilog="Exit status: 0 restored, or nothing to do; 1 something differs or AWS does not answer; 2 wrong input.",
+    )
     parser.add_argument("service", help="name of the service profile, such as checkout")
     parser.add_argument("run_id", help="the DAG run's id as the UI shows it, such as manual__2026-08-03T03:00:00+00:00")
     parser.add_argument("--dry-run", action="store_true", help="only show what differs from the journal")
     arguments = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    folder = RunFolder.of(arguments.service, arguments.run_id)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    for name in ("airflow", "botocore"):  # they tell which credentials they found
+        logging.getLogger(name).setLevel(logging.WARNING)
     try:
-        environment = Environment.of(folder.plan().profile)
-        journal = read_journal(folder.store)
-        if journal is None:
-            print(f"{folder.store.url} holds no journal: this run changed nothing.")
-            return 0
-        if arguments.dry_run:
-            differences = differences_to(environment, journal)
-            print("\n".join(differences) or "Everything is as it was before the run.")
-            return 1 if differences else 0
-        outcome = restore(environment, Installation.from_environment().store(), folder.store)
+        root = Installation.from_environment().store()
+        folder = _folder_of_run(root, arguments.service, arguments.run_id)
+        return _restore(root, folder, dry_run=arguments.dry_run)
+    except NotReady as error:
+        print(f"Not restored: {error}", file=sys.stderr)
+        return 1
     except HeadroomError as error:
         print(error, file=sys.stderr)
         return 2
+
+
+def _folder_of_run(root: ArtefactStore, service: str, run_id: str) -> RunFolder:
+    """Raises ConfigError with the runs that there are."""
+    folder = RunFolder.of(service, run_id)
+    if not folder.store.exists(PLAN_PATH):
+        known = [name for name in root.names(service) if root.exists(f"{service}/{name}/{PLAN_PATH}")]
+        cure = (
+            f"The latest there: {', '.join(known[-RUNS_SHOWN:])}."
+            if known
+            else f"There is no run of {service!r} at all. Is HEADROOM_ARTEFACTS set as it is for Airflow?"
+        )
+        raise ConfigError(root.url, f"{service}/{run_key(run_id)}", "is no run.", cure)
+    return folder
+
+
+def _restore(root: ArtefactStore, folder: RunFolder, *, dry_run: bool) -> int:
+    environment = Environment.of(folder.plan().profile)
+    journal = read_journal(folder.store)
+    if journal is None:
+        print(f"{folder.store.url} holds no journal: this run changed nothing.")
+        return 0
+    if dry_run:
+        found = differences_to(environment, journal)
+        if claim_of(environment, root) == journal["run"]:
+            found.append(f"the environment {environment.name} is still taken by this run")
+        print("\n".join(found) or "Everything is as it was before the run.")
+        return 1 if found else 0
+    outcome = restore(environment, root, folder.store)
     for line in [*outcome["differences"], *outcome["conflicts"]]:
         print(line)
-    print("Restored." if outcome["equal"] else "Not equal to the snapshot; see above.")
+    print("Restored." if outcome["equal"] else "Not equal to the state before the run; see above.")
     return 0 if outcome["equal"] else 1
 
 

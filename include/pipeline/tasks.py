@@ -67,12 +67,13 @@ def resolve_plan(profile_file: str, mode: str) -> dict[str, Any]:
 
 @translated
 def check(service: str) -> dict[str, Any]:
-    """Guard rails: slots, limits, a free environment at rest, an allowed target that answers, a plan that is kept."""
+    """Guard rails: slots, limits, a free, healthy environment at rest, an allowed target that answers, a plan that is
+    kept, and what the load fleet needs. Whatever can be known before a change is checked here."""
     from airflow.sdk.configuration import conf
 
     from include.pipeline import checks
     from include.pipeline.environment import Environment
-    from include.pipeline.fleet import check_plan, check_target
+    from include.pipeline.fleet import check_plan, check_resources, check_target
 
     plan, folder = _this_run(service)
     environment = Environment.of(plan.profile)
@@ -86,8 +87,10 @@ def check(service: str) -> dict[str, Any]:
     checks.check_durations(plan.profile)
     target = environment.target()
     prepared = check_plan(plan.profile, target)
+    check_resources(plan.profile)
     checks.check_free(environment, Installation.from_environment().store(), plan.run_id)
     checks.check_group(environment)
+    checks.check_health(environment)
     check_target(plan.profile, target)
     folder.note({"before": environment.facts(), "plan_notes": list(prepared.notes)})
     for note in prepared.notes:

@@ -9,6 +9,8 @@ from typing import Any
 
 from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 
+from headroom_airflow.hooks.aws_errors import told
+
 
 @dataclass(frozen=True, slots=True)
 class MetricQuery:
@@ -32,6 +34,7 @@ class CloudWatchHook(AwsBaseHook):
         kwargs["client_type"] = "cloudwatch"
         super().__init__(*args, **kwargs)
 
+    @told
     def series(
         self, queries: Sequence[MetricQuery], start: datetime, end: datetime
     ) -> dict[str, list[tuple[datetime, float]]]:

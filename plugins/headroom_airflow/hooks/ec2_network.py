@@ -7,6 +7,7 @@ from typing import Any
 
 from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 
+from headroom_airflow.hooks.aws_errors import told
 from include.capacity.errors import NotReady
 
 
@@ -22,14 +23,25 @@ class NetworkHook(AwsBaseHook):
 
     def subnet_ids(self, names: Sequence[str]) -> list[str]:
         """Ids are kept, other words are Name tags. Raises NotReady when one of them finds nothing."""
-        return self._resolve(names, "subnet-", "describe_subnets", "Subnets", "SubnetId", "load.fleet.subnets")
+        return self._resolve(
+            names, "subnet", "subnet-", "describe_subnets", "Subnets", "SubnetId", "load.fleet.subnets"
+        )
 
     def security_group_ids(self, names: Sequence[str]) -> list[str]:
         return self._resolve(
-            names, "sg-", "describe_security_groups", "SecurityGroups", "GroupId", "load.fleet.security_groups"
+            names,
+            "security group",
+            "sg-",
+            "describe_security_groups",
+            "SecurityGroups",
+            "GroupId",
+            "load.fleet.security_groups",
         )
 
-    def _resolve(self, names: Sequence[str], prefix: str, call: str, items: str, id_key: str, key: str) -> list[str]:
+    @told
+    def _resolve(
+        self, names: Sequence[str], kind: str, prefix: str, call: str, items: str, id_key: str, key: str
+    ) -> list[str]:
         ids: list[str] = []
         for name in names:
             if name.startswith(prefix):
@@ -37,6 +49,9 @@ class NetworkHook(AwsBaseHook):
                 continue
             found = getattr(self.conn, call)(Filters=[{"Name": "tag:Name", "Values": [name]}])[items]
             if not found:
-                raise NotReady(f"Nothing is tagged Name={name!r}; check {key} of the service profile.")
+                raise NotReady(
+                    f"There is no {kind} tagged Name={name!r}. "
+                    f"Check {key}, aws.region and aws.connection of the service profile."
+                )
             ids += sorted(item[id_key] for item in found)
         return ids

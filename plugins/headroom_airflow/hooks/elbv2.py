@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
-from botocore.exceptions import ClientError
 
+from headroom_airflow.hooks.aws_errors import told
 from include.capacity.errors import NotReady
 
 
@@ -20,13 +20,15 @@ class Elbv2Hook(AwsBaseHook):
         kwargs["client_type"] = "elbv2"
         super().__init__(*args, **kwargs)
 
+    @told
     def load_balancer(self, name: str) -> dict[str, Any]:
         """The load balancer's description. Raises NotReady when there is none of that name."""
         try:
             return dict(self.conn.describe_load_balancers(Names=[name])["LoadBalancers"][0])
-        except (ClientError, IndexError) as error:
+        except (self.conn.exceptions.LoadBalancerNotFoundException, IndexError) as error:
             raise _not_found("load balancer", name, "aws.load_balancer", error) from error
 
+    @told
     def listener_port(self, load_balancer_arn: str, scheme: str) -> int:
         """The port of the first listener that speaks `scheme` (http or https)."""
         listeners = self.conn.describe_listeners(LoadBalancerArn=load_balancer_arn)["Listeners"]
@@ -38,13 +40,15 @@ class Elbv2Hook(AwsBaseHook):
             "Check target.scheme of the service profile."
         )
 
+    @told
     def target_group_arn(self, name: str) -> str:
         """Raises NotReady when there is no target group of that name."""
         try:
             return str(self.conn.describe_target_groups(Names=[name])["TargetGroups"][0]["TargetGroupArn"])
-        except (ClientError, IndexError) as error:
+        except (self.conn.exceptions.TargetGroupNotFoundException, IndexError) as error:
             raise _not_found("target group", name, "aws.target_group", error) from error
 
+    @told
     def target_health(self, target_group_arn: str) -> dict[str, str]:
         """Target id -> state (`initial`, `healthy`, `unhealthy`, `draining`, `unused`, `unavailable`)."""
         entries = self.conn.describe_target_health(TargetGroupArn=target_group_arn)["TargetHealthDescriptions"]

@@ -1,0 +1,70 @@
+"""Tells errors of AWS as sentences: which service refused what, why, and what to look at."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    CredentialRetrievalError,
+    NoCredentialsError,
+    PartialCredentialsError,
+)
+
+from include.capacity.errors import NotReady
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Hook = TypeVar("Hook", bound=AwsBaseHook)
+
+_CREDENTIALS = frozenset(
+    {
+        "AuthFailure",
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "IncompleteSignature",
+        "InvalidClientTokenId",
+        "InvalidSignatureException",
+        "SignatureDoesNotMatch",
+        "UnrecognizedClientException",
+    }
+)
+_PERMISSION = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"})
+
+
+def told(method: Callable[Concatenate[Hook, P], T]) -> Callable[Concatenate[Hook, P], T]:
+    """For a hook's method: an error of AWS becomes NotReady that names service, call, reason and cure."""
+
+    @functools.wraps(method)
+    def wrapper(self: Hook, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return method(self, *args, **kwargs)
+        except (BotoCoreError, ClientError) as error:
+            raise NotReady(explain(error, self)) from error
+
+    return wrapper
+
+
+def explain(error: BotoCoreError | ClientError, hook: AwsBaseHook) -> str:
+    """One or two sentences about what AWS (or the way to it) answered to a hook."""
+    asked = f"AWS ({hook.client_type}{f' in {hook.region_name}' if hook.region_name else ''})"
+    connection = f"the Airflow connection {hook.aws_conn_id!r} (aws.connection of the service profile)"
+    if isinstance(error, ClientError):
+        answer: Any = error.response.get("Error", {})
+        code = answer.get("Code", "unknown")
+        reason = f"{code}: {str(answer.get('Message') or 'no reason given').rstrip('.')}"
+        if code in _CREDENTIALS:
+            cure = f"Renew the credentials of {connection}."
+        elif code in _PERMISSION:
+            cure = f"Allow this action in the IAM policy of the identity behind {connection}."
+        else:
+            cure = f"Check the names below aws and load.fleet of the service profile, aws.region and {connection}."
+        return f"{asked} refused {error.operation_name}: {reason}. {cure}"
+    reason = str(error).rstrip(".")
+    if isinstance(error, NoCredentialsError | PartialCredentialsError | CredentialRetrievalError):
+        return f"{asked} cannot be asked: {reason}. Give {connection} an access key, or this machine a role."
+    return f"{asked} does not answer: {reason}. Is it up, and does {connection} name the right endpoint and region?"

@@ -59,6 +59,7 @@ class Aws(_Model):
     autoscaling_group: Text
     load_balancer: Text
     target_group: Text
+    metric_period_s: Annotated[Seconds, Field(alias="metric_period", ge=1)] = 60.0
 
 
 class Target(_Model):

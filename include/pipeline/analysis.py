@@ -69,6 +69,8 @@ def validate_collected(plan: RunPlan, folder: RunFolder) -> list[ExpectationOutc
             rows=sum(row["started"] for row in seconds),
             shard_table=_shard_table(plan, folder),
             docs_folder=Path(scratch),
+            max_lag_p99_ms=plan.profile.validity.max_lag_p99_ms,
+            max_rejected_ratio=plan.profile.validity.max_rejected_ratio,
         )
         upload_folder(Path(scratch), folder.store, DATA_DOCS)
     folder.store.write_json(QUALITY_PATH, to_json(tuple(outcomes)))

@@ -11,13 +11,12 @@ from include.pipeline.environment import Environment
 from include.pipeline.run_folder import COLLECTED_PATH, RunFolder
 from include.pipeline.run_plan import RunPlan
 
-PERIOD_S = 60
-
 
 def collect(plan: RunPlan, folder: RunFolder, environment: Environment, now: datetime | None = None) -> dict[str, int]:
     """Stores activities and series from the run's start until now; returns how many points each series has."""
-    start = datetime.fromisoformat(plan.started_at) - timedelta(seconds=PERIOD_S)
-    end = (now or datetime.now(UTC)) + timedelta(seconds=PERIOD_S)
+    period = timedelta(seconds=plan.profile.aws.metric_period_s)
+    start = datetime.fromisoformat(plan.started_at) - period
+    end = (now or datetime.now(UTC)) + period
     activities = environment.groups.activities(plan.profile.aws.autoscaling_group, start)
     queries = metric_queries(plan.profile, environment)
     hook = CloudWatchHook(aws_conn_id=plan.profile.aws.connection, region_name=plan.profile.aws.region)
@@ -37,18 +36,18 @@ def metric_queries(profile: ServiceProfile, environment: Environment) -> list[Me
 
     Source: https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-cloudwatch-metrics.html
     """
-    aws = profile.aws
+    aws, period_s = profile.aws, round(profile.aws.metric_period_s)
     target_group = environment.balancers.target_group_arn(aws.target_group).rsplit(":", 1)[1]
     balancer_arn = environment.balancers.load_balancer(aws.load_balancer)["LoadBalancerArn"]
     balancer = {"TargetGroup": target_group, "LoadBalancer": balancer_arn.split("loadbalancer/", 1)[1]}
     group = {"AutoScalingGroupName": aws.autoscaling_group}
     alb = "AWS/ApplicationELB"
     return [
-        MetricQuery("cpu_percent", "AWS/EC2", "CPUUtilization", group, "Average", PERIOD_S),
-        MetricQuery("requests", alb, "RequestCount", balancer, "Sum", PERIOD_S),
-        MetricQuery("response_time_s", alb, "TargetResponseTime", balancer, "Average", PERIOD_S),
-        MetricQuery("errors_5xx", alb, "HTTPCode_Target_5XX_Count", balancer, "Sum", PERIOD_S),
-        MetricQuery("healthy_hosts", alb, "HealthyHostCount", balancer, "Average", PERIOD_S),
+        MetricQuery("cpu_percent", "AWS/EC2", "CPUUtilization", group, "Average", period_s),
+        MetricQuery("requests", alb, "RequestCount", balancer, "Sum", period_s),
+        MetricQuery("response_time_s", alb, "TargetResponseTime", balancer, "Average", period_s),
+        MetricQuery("errors_5xx", alb, "HTTPCode_Target_5XX_Count", balancer, "Sum", period_s),
+        MetricQuery("healthy_hosts", alb, "HealthyHostCount", balancer, "Average", period_s),
     ]
 
 

@@ -58,14 +58,16 @@ def shortfall(
 ) -> tuple[float, float]:
     """Dispatched but not completed transactions over the seconds, and how many of them may be missing.
 
-    Allowed are 1 % and the edges' noise, which on a short probe is the larger of the two.
+    Allowed are 1 % and the edges' noise, which on a short probe is the larger of the two. What was not completed must
+    be in flight, so the shortfall is no larger than the growth of that, however wrong `transactions_per_arrival` is.
     """
     dispatched = sums.offered(seconds) * transactions_per_arrival
     completed = sum(second.completed for second in seconds)
     edge = edge_noise(slo, seconds, in_flight_start) * transactions_per_arrival
     # how many transactions an arrival makes varies from arrival to arrival unless it is a whole number
     mix = 0.0 if float(transactions_per_arrival).is_integer() else 3 * math.sqrt(dispatched)
-    return dispatched - completed, ALLOWED_SHORTFALL * dispatched + edge + mix
+    growth = (seconds[-1].in_flight - in_flight_start) * transactions_per_arrival if seconds else 0.0
+    return min(dispatched - completed, growth), ALLOWED_SHORTFALL * dispatched + edge + mix
 
 
 def backlog(slo: Slo, seconds: Sequence[FleetSecond], in_flight_start: int) -> tuple[float, float, bool]:

@@ -51,6 +51,12 @@ def test_completing_less_than_is_offered_is_not_sustainable() -> None:
     assert result.misses[1].startswith("A backlog built up")
 
 
+def test_an_uncertain_number_of_transactions_per_arrival_makes_no_shortfall() -> None:
+    step = replace(STEP, hold_s=60.0, rate_tps=320.0)
+    result = judged(seconds(60, completed=300), step=step, transactions_per_arrival=3.2)
+    assert (result.sustainable, result.misses) == (True, ())
+
+
 def test_transactions_that_never_come_back_are_slow() -> None:
     held = [second(FIRST + index, completed=91, in_flight=10 + 9 * index) for index in range(13)]
     result = judged(held)

@@ -59,8 +59,11 @@ def test_a_dismissal_is_a_latch(store: ArtefactStore, tmp_path: Path) -> None:
 def test_only_a_later_incarnation_of_the_same_shard_is_newer(store: ArtefactStore) -> None:
     time = FakeTime()
     looking = watch(store, time)
-    store.write(f"{incarnation_folder(0, MINE)}/reports/000000.json", b"{}")
     store.write(f"{incarnation_folder(0, '00000000000000000004-9')}/reports/000000.json", b"{}")
+    looking.poll()
+    assert looking.seen.newer == ""  # an older one, and nothing of its own yet
+    time.advance(1.0)
+    store.write(f"{incarnation_folder(0, MINE)}/reports/000000.json", b"{}")
     store.write(f"{incarnation_folder(1, '00000000000000000009-9')}/reports/000000.json", b"{}")
     store.write("fleet/shard-000/notes.txt", b"")
     looking.poll()

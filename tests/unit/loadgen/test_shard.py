@@ -159,11 +159,13 @@ def test_a_store_that_fails_lets_the_lease_run_out_and_loses_no_count(scene: Sce
     assert scene.engine.rate == 0
     assert scene.end is None
     assert said(scene, "the store fails: the store is away") == 1
+    assert not scene.outbox.has_room
     scene.store.broken = False
     scene.seen = Seen(looked=True, command=scene.seen.command)
     scene.run(3.0)
     reports = scene.reports()
     assert [report.number for report in reports] == list(range(len(reports)))
+    assert len(reports) <= 10  # what was not published went into the next report, not into a queue without end
     assert sum(sum(report.completed.values()) for report in reports) == 300
     assert said(scene, "the store works again") == 1
 

@@ -46,7 +46,7 @@ def render(dags: Iterable[DAG]) -> str:
 
 def _section(dag: DAG) -> str:
     facts = [
-        ("schedule", f"`{dag.timetable.expression}` (UTC)" if dag.schedule else "by hand"),
+        ("schedule", f"`{getattr(dag.timetable, 'expression', '')}` (UTC)" if dag.schedule else "by hand"),
         ("owner", dag.owner),
         ("tags", ", ".join(sorted(dag.tags))),
         ("runs at once", str(dag.max_active_runs)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -102,11 +103,15 @@ def clear_folder(folder: Path) -> None:
 
 
 def copy_documents(artefacts: RunArtefacts, folder: Path) -> list[Path]:
-    """Copy the generated documents; the pages among them."""
+    """Copy the generated documents; the pages among them. Their links to the glossary are bent to where it is."""
     if not artefacts.documents.is_dir():
         return []
     shutil.copytree(artefacts.documents, folder, dirs_exist_ok=True)
-    return sorted(folder.rglob("*.md"))
+    pages = sorted(folder.rglob("*.md"))
+    for page in pages:
+        glossary = os.path.relpath(ROOT / "docs" / "glossary.md", page.parent)
+        page.write_text(page.read_text(encoding="utf-8").replace("](../glossary.md", f"]({glossary}"), encoding="utf-8")
+    return pages
 
 
 def data_docs(artefacts: RunArtefacts, result: Mapping[str, Any]) -> Path | None:

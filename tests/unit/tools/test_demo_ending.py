@@ -24,6 +24,7 @@ from tools.demo.ending import (
     problems,
     slo_text,
 )
+from tools.stack.layout import ROOT
 
 GOOD_RUN = DagRun("d", "r", "success", 0.0, 1.0)
 TRUTH = {"max_tps": 160.0, "plant": "checkout"}
@@ -110,7 +111,7 @@ def test_a_bound_is_said_with_the_answer(result: dict[str, Any]) -> None:
 def test_the_documents_replace_those_of_an_earlier_demonstration(tmp_path: Path) -> None:
     artefacts = RunArtefacts(tmp_path, "checkout", "r")
     (artefacts.documents / "charts").mkdir(parents=True)
-    (artefacts.documents / "checkout.md").write_text("new")
+    (artefacts.documents / "checkout.md").write_text("[words](../glossary.md#slo)")
     (artefacts.documents / "charts" / "a.svg").write_text("<svg/>")
     folder = tmp_path / "demo"
     folder.mkdir()
@@ -120,6 +121,8 @@ def test_the_documents_replace_those_of_an_earlier_demonstration(tmp_path: Path)
     pages = copy_documents(artefacts, folder)
 
     assert pages == [folder / "checkout.md"]
+    link = pages[0].read_text(encoding="utf-8").split("(")[1].split("#")[0]
+    assert (folder / link).resolve() == ROOT / "docs" / "glossary.md"
     assert (folder / "charts" / "a.svg").exists()
     assert not (folder / "old.md").exists()
     assert copy_documents(RunArtefacts(tmp_path, "checkout", "other"), folder) == []

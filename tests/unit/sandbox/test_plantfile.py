@@ -57,7 +57,7 @@ def refusal(**changes: Any) -> str:
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_shipped_plants_load_and_fit_a_small_machine(path: Path) -> None:
     plant = load_plant(path)
-    assert plant.name == path.stem
+    assert plant.name == "checkout"  # the one example profile measures each of them
     assert 60 <= plant.saturation_tps(plant.instances_under_test) <= 300
     assert plant.search is not None
     assert plant.search.upper_tps > plant.saturation_tps(plant.instances_under_test) > plant.search.lower_tps

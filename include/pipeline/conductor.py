@@ -178,9 +178,17 @@ class Conductor:
         return at_most_s
 
     def run_step(
-        self, step: Step, number: int, *, transactions_per_arrival: float
+        self,
+        step: Step,
+        number: int,
+        *,
+        transactions_per_arrival: float,
+        healthy_arrival_s: float | None = None,
     ) -> tuple[ProbeResult, list[FleetSecond]]:
-        """Executes one step and judges it once; returns the result and the seconds it was judged on."""
+        """Executes one step and judges it once; returns the result and the seconds it was judged on.
+
+        `healthy_arrival_s` is how long an arrival takes at low load, think times included; None if not known yet.
+        """
         now = self._clock.now
         started = now()
         self.command(step.rate_tps / transactions_per_arrival)
@@ -197,7 +205,12 @@ class Conductor:
                 break
             if seconds:
                 reason = watch(
-                    step, self._slo, self._limits, seconds, transactions_per_arrival=transactions_per_arrival
+                    step,
+                    self._slo,
+                    self._limits,
+                    seconds,
+                    transactions_per_arrival=transactions_per_arrival,
+                    healthy_arrival_s=healthy_arrival_s,
                 )
                 if reason is not None:
                     stop = reason
@@ -216,6 +229,7 @@ class Conductor:
             stop=stop,
             transactions_per_arrival=transactions_per_arrival,
             expected_shards=self._view.expected,
+            healthy_arrival_s=healthy_arrival_s,
             environment=self._observed(),
         )
         self._view.forget_before(first - 2)

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Mapping
 
 from include.capacity.errors import Inconclusive, NotReady
+from include.capacity.judgement.light_load import healthy_arrival_s
 from include.capacity.models import Done, ProbeResult, Step
 from include.capacity.search.decision import next_step
 from include.pipeline.conductor import Conductor, Stage
@@ -101,7 +102,7 @@ def _drive(
     number = sum(probe.stage == stage for probe in history)
     if number:
         log.info("Resuming after %d stored probes of this stage.", number)
-    transactions_per_arrival = folder.transactions_per_arrival()
+    transactions_per_arrival, smoke = folder.transactions_per_arrival(), folder.probes(["smoke"])
     conductor.wait_ready(READY_WITHIN_S)
     while True:
         step = next_step(settings, slo, history)
@@ -111,7 +112,12 @@ def _drive(
         if step.kind == stop_before:
             break
         log.info("%s at %.1f TPS for %.0f s: %s", step.kind, step.rate_tps, step.hold_s, step.why)
-        result, seconds = conductor.run_step(step, number, transactions_per_arrival=transactions_per_arrival)
+        result, seconds = conductor.run_step(
+            step,
+            number,
+            transactions_per_arrival=transactions_per_arrival,
+            healthy_arrival_s=healthy_arrival_s([*smoke, *history]),
+        )
         folder.add_probe(result, seconds)
         log.info(describe(result))
         history.append(result)

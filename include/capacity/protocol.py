@@ -1,7 +1,8 @@
 """What conductor and shards say to each other: small JSON objects in the artefact store.
 
-Paths are relative to the run's folder. A command is one object that the conductor replaces; a report is a new object each
-second. "Dismissed" is an object of its own that is only ever created: a late renewal by an older conductor cannot undo it.
+Paths are relative to the run's folder. A command is one object that the conductor replaces; a report is a new object
+each second. "Dismissed" is an object of its own that is only ever created: a late renewal by an older conductor cannot
+undo it.
 """
 
 from __future__ import annotations
@@ -99,7 +100,8 @@ class FleetSpec:
         arrivals: distribution of the gaps between arrivals.
         seed: base of the dispatchers' random streams; each shard and incarnation derives its own.
         max_rate_per_s: arrivals per second of the fleet that no command may exceed.
-        max_error_ratio, guard_window_s: a shard drops to zero for good when this share of errors is exceeded over the window.
+        max_error_ratio, guard_window_s: a shard drops to zero for good when this share of errors is exceeded over the
+            window.
         max_in_flight: arrivals in flight per shard at which it drops to zero for good.
         idle_limit_s: without any valid command for this long a shard ends itself.
         hard_limit_s: a shard never lives longer than this.
@@ -214,8 +216,8 @@ class SecondRow:
 
 @dataclass(frozen=True, slots=True)
 class ShardReport:
-    """What one incarnation of a shard publishes about once a second. Maps of seconds hold only what is new since the last
-    report (they are added up by the reader); counters are cumulative.
+    """What one incarnation of a shard publishes about once a second. Maps of seconds hold only what is new since the
+    last report (they are added up by the reader); counters are cumulative.
 
     Attributes:
         number: 0, 1, 2, … without gaps within an incarnation.

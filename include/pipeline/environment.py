@@ -190,7 +190,9 @@ def held_message(environment: Environment, root: ArtefactStore) -> str:
     )
 
 
-def prescale(environment: Environment, journal: Mapping[str, Any]) -> float:
+def prescale(
+    environment: Environment, journal: Mapping[str, Any], sleep: Callable[[float], None] = time.sleep
+) -> float:
     """Suspends scaling and brings the group to the test size; waits until it is InService and healthy. Idempotent."""
     profile = environment.profile
     name = profile.aws.autoscaling_group
@@ -199,20 +201,28 @@ def prescale(environment: Environment, journal: Mapping[str, Any]) -> float:
     environment.groups.set_sizes(
         name, minimum=ours["MinSize"], maximum=ours["MaxSize"], desired=ours["DesiredCapacity"]
     )
-    waited = environment.wait_for_size(ours["DesiredCapacity"], profile.prescale.ready_within_s)
-    time.sleep(profile.prescale.warm_up_s)
+    waited = environment.wait_for_size(ours["DesiredCapacity"], profile.prescale.ready_within_s, sleep)
+    sleep(profile.prescale.warm_up_s)
     return waited
 
 
-def restore(environment: Environment, root: ArtefactStore, folder: ArtefactStore) -> dict[str, Any]:
+def restore(
+    environment: Environment, root: ArtefactStore, folder: ArtefactStore, sleep: Callable[[float], None] = time.sleep
+) -> dict[str, Any]:
     """Plays the journal back, verifies field by field and frees the environment. Restoring twice does no harm.
 
     Returns {"equal", "differences", "conflicts"}. A setting that somebody else changed meanwhile is not touched: it
-    is a conflict. Raises NotReady when the group does not settle.
+    is a conflict. Raises NotReady when the group does not settle, GuardRefused when another run holds the environment.
     """
     journal = read_journal(folder)
     if journal is None:
         return {"equal": True, "differences": [], "conflicts": []}
+    holder = claim_of(environment, root)
+    if holder is not None and holder != journal["run"]:
+        raise GuardRefused(held_message(environment, root))
+    if holder is None and (restored := folder.read_or_none(RESTORED_PATH)) is not None:
+        # done before, and freed: what differs now is not this run's
+        return _mapping(restored, f"{folder.url}/{RESTORED_PATH}", "Delete this object to restore once more.")
     name = journal["autoscaling_group"]
     group = environment.group()
     conflicts: list[str] = []
@@ -239,7 +249,7 @@ def restore(environment: Environment, root: ArtefactStore, folder: ArtefactStore
         )
     if resume := sorted(ours_only & suspended):
         environment.groups.resume(name, resume)
-    environment.wait_for_size(wanted["DesiredCapacity"], environment.profile.prescale.ready_within_s)
+    environment.wait_for_size(wanted["DesiredCapacity"], environment.profile.prescale.ready_within_s, sleep)
     differences = differences_to(environment, journal)
     outcome = {"equal": not differences, "differences": differences, "conflicts": conflicts}
     folder.write_json(RESTORED_PATH, outcome)

@@ -104,23 +104,30 @@ def check(service: str) -> dict[str, Any]:
 @translated
 def journal(service: str) -> dict[str, Any]:
     """The undo record, before any change; and the environment is taken for this run."""
-    from include.pipeline.environment import Environment, open_journal
+    from include.pipeline.environment import Environment
 
     plan, folder = _this_run(service)
-    run = {"service": service, "dag_id": plan.dag_id, "run_id": plan.run_id}
-    return open_journal(Environment.of(plan.profile), Installation.from_environment().store(), folder.store, run)
+    return _open_journal(plan, folder, Environment.of(plan.profile))
+
+
+def _open_journal(plan: RunPlan, folder: RunFolder, environment: Any) -> dict[str, Any]:
+    from include.pipeline.environment import open_journal
+
+    run = {"service": plan.service, "dag_id": plan.dag_id, "run_id": plan.run_id}
+    return open_journal(environment, Installation.from_environment().store(), folder.store, run)
 
 
 @translated
 def prescale(service: str) -> dict[str, Any]:
     """Suspends scaling and brings the group to the test size; waits until it is InService, healthy and warm."""
-    from include.pipeline.environment import JOURNAL_PATH, Environment
+    from include.pipeline.environment import Environment
     from include.pipeline.environment import prescale as bring_to_size
 
     plan, folder = _this_run(service)
     environment = Environment.of(plan.profile)
     folder.note({"prescale_began_at": time.time()})
-    waited = bring_to_size(environment, folder.store.read_json(JOURNAL_PATH))
+    # Opened again, which changes nothing while it is open: a task that is cleared after the restore needs a new one.
+    waited = bring_to_size(environment, _open_journal(plan, folder, environment))
     folder.note({"during": environment.facts(), "instances": _instances(environment)})
     return {"waited_s": round(waited, 1), **environment.observe()}
 

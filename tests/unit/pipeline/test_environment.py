@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,13 +13,15 @@ from moto import mock_aws
 from include.capacity.errors import GuardRefused, NotReady
 from include.capacity.profile import load_profile
 from include.pipeline import environment as module
-from include.pipeline.environment import Environment, differences_to, open_journal, prescale, read_journal, restore
+from include.pipeline.environment import Environment, differences_to, open_journal, read_journal
 from include.pipeline.installation import SERVICES
 from include.store.artefacts import ArtefactStore
 
 RUN = {"service": "checkout", "dag_id": "capacity_weekly__checkout", "run_id": "manual__1"}
 OTHER = {**RUN, "run_id": "manual__2"}
 GROUP = "checkout-web"
+prescale = functools.partial(module.prescale, sleep=lambda seconds: None)
+restore = functools.partial(module.restore, sleep=lambda seconds: None)
 
 
 @pytest.fixture
@@ -31,7 +34,6 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     }.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
-    monkeypatch.setattr(module.time, "sleep", lambda seconds: None)
     with mock_aws():
         ec2, elb = boto3.client("ec2"), boto3.client("elbv2")
         vpc = ec2.describe_vpcs()["Vpcs"][0]["VpcId"]
@@ -120,6 +122,20 @@ def test_another_run_is_refused_while_the_environment_is_held(environment: Envir
     with pytest.raises(GuardRefused, match=r"held by run 'manual__1'.*include\.pipeline\.restore checkout"):
         open_journal(environment, store, store.below("checkout/manual__2"), OTHER)
     assert described()["DesiredCapacity"] == 1
+
+
+def test_an_old_run_does_not_touch_the_environment_of_a_new_one(environment: Environment, store: ArtefactStore) -> None:
+    old, new = store.below("checkout/manual__1"), store.below("checkout/manual__2")
+    prescale(environment, open_journal(environment, store, old, RUN))
+    restored = restore(environment, store, old)
+    prescale(environment, open_journal(environment, store, new, OTHER))
+    with pytest.raises(GuardRefused, match="held by run 'manual__2'"):
+        restore(environment, store, old)
+    assert described()["DesiredCapacity"] == 2
+    restore(environment, store, new)
+    autoscaling().update_auto_scaling_group(AutoScalingGroupName=GROUP, DesiredCapacity=2)
+    assert restore(environment, store, old) == restored
+    assert described()["DesiredCapacity"] == 2  # somebody's wish of today, not this run's of yesterday
 
 
 def test_what_somebody_else_changed_meanwhile_is_a_conflict_and_stays(

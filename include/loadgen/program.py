@@ -78,7 +78,11 @@ class Program:
         """Returns the exit code. Whatever happens, no JMeter is left running."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
-        work = self._make_work_folder()
+        try:
+            work = self._make_work_folder()
+        except OSError as error:
+            self._say(f"HEADROOM_WORK: no folder can be made there: {error}. Name one that is writable and not full.")
+            return int(ExitCode.REFUSED)
         self._say(f"incarnation {self._identity.incarnation}, store {self._store.url}, work folder {work}")
         end, keep = End(ExitCode.UNEXPECTED, "unexpected error"), True
         try:

@@ -1,0 +1,209 @@
+"""Whole files: what they come to, what is refused, and that every way to read them gives the same."""
+
+from __future__ import annotations
+
+import gzip
+import io
+
+import pytest
+
+from include.capacity.errors import ConfigError, InvalidData
+from include.capacity.jtl import bulk
+from include.capacity.jtl.bulk import aggregate_jtl, iterate_seconds
+from include.capacity.jtl.bulk_layout import JtlOptions
+from include.capacity.jtl.bulk_result import JtlAggregate
+from include.capacity.jtl.bulk_table import SecondTable
+from include.capacity.jtl.follow import JtlFollower
+
+try:
+    import numba  # noqa: F401
+
+    ENGINES = ["python", "kernel"]
+except ImportError:
+    ENGINES = ["python"]
+
+HEADER = "timeStamp,elapsed,label,responseCode,responseMessage,success,bytes,headroom_arrival\n"
+T = 1_766_000_000_000
+
+
+def row(start: int = T, elapsed: object = 12, label: str = "home", *, code: str = "200", arrival: str = "") -> str:
+    success = "true" if code == "200" else "false"
+    return f"{start},{elapsed},{label},{code},OK,{success},100,{arrival}\n"
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def read(data: str | bytes, engine: str = "python", **options: object) -> JtlAggregate:
+    raw = data.encode() if isinstance(data, str) else data
+    return aggregate_jtl(io.BytesIO(raw), options=JtlOptions(engine=engine, **options))  # type: ignore[arg-type]
+
+
+def table(aggregate: JtlAggregate) -> SecondTable:
+    assert aggregate.table is not None
+    return aggregate.table
+
+
+def dirty_file() -> bytes:
+    """All that goes wrong in real files, in one."""
+    lines = [HEADER]
+    for n in range(3000):
+        code = ("200", "200", "503", "Non HTTP response code: java.net.ConnectException")[n % 4]
+        start = T + n * 7 - (90_000 if n % 500 == 3 else 0)
+        lines.append(row(start, n % 900, f"label {n % 7}", code=code, arrival=f"{n // 3}:{n % 411}" if n % 11 else ""))
+        if n % 100 == 5:
+            lines += ["1,2\n", row(T, "x", arrival="5:1"), row(T, -4, arrival="5:1"), row(T, 4, arrival="7"), "\n"]
+            lines += [row(T, 5, '"a, ""b"" c"', arrival=f"{9000 + n}:3"), row(T, 5, '"two\nlines"', arrival="1:1")]
+            lines += [row(T, 6, '"plain, quoted"', arrival=f"{9500 + n}:3").replace("\n", "\r\n")]
+        if n == 1500:
+            lines.append(row(T, 5, 'stray " quote', arrival="77:1"))
+    data = "".join(lines).encode() + row(T, 3, "caf", arrival="8:8").encode().replace(b"caf", b"caf\xe9")
+    return data + row().encode()[:-9]
+
+
+def test_both_engines_and_the_follower_agree_on_a_dirty_file(engine: str) -> None:
+    data = dirty_file()
+    follower = JtlFollower("results.jtl")
+    follower.feed(data)
+    follower.finish()
+    mine, seconds, rejects = read(data, engine), follower.drain(), follower.drain_rejects()
+    result = table(mine).seconds()
+    assert result.rows == seconds.rows
+    assert result.lag == seconds.lag
+    assert result.completed == seconds.completed
+    assert mine.foreign == seconds.foreign
+    assert mine.rejections.count == rejects.count > 100
+    located = [f"line {example.line}:" for example in mine.rejections.examples]
+    assert all(place in text for place, text in zip(located, rejects.examples, strict=True))
+    assert mine.records == mine.headers + mine.foreign + mine.counted + mine.rejections.count
+
+
+@pytest.mark.parametrize("size", [8209, 16411, 65537])
+def test_where_a_block_ends_makes_no_difference(engine: str, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = read(dirty_file(), "python")
+    monkeypatch.setattr(bulk, "BUFFER_BYTES", size)
+    pieces = read(dirty_file(), engine)
+    assert table(pieces).equals(table(whole))
+    assert pieces.rejections.by_kind == whole.rejections.by_kind
+    assert pieces.rejections.examples == whole.rejections.examples
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_columns_in_any_order_with_any_delimiter(engine: str, delimiter: str) -> None:
+    data = f"label,bytes,success,elapsed,x,timeStamp\nhome,7,true,12,,{T}\nhome,8,false,13,,{T}\n"
+    result = read(data.replace(",", delimiter), engine)
+    assert {key: histogram.total for key, histogram in result.latency.items()} == {
+        ("home", "ok"): 1,
+        ("home", "service_error"): 1,
+    }
+    assert result.bytes == {("home", "ok"): 7, ("home", "service_error"): 8}
+
+
+def test_a_file_without_header_needs_its_columns(engine: str) -> None:
+    data = f"{T},12,home,true\n"
+    with pytest.raises(InvalidData, match="print_field_names"):
+        read(data, engine)
+    assert read(data, engine, columns=("timeStamp", "elapsed", "label", "success")).counted == 1
+    with pytest.raises(ConfigError, match="lacks elapsed"):
+        JtlOptions(columns=("timeStamp", "label", "success"))
+
+
+def test_gzip_bom_and_carriage_returns(engine: str) -> None:
+    data = ("\ufeff" + HEADER + row(arrival="1:5") * 3).replace("\n", "\r\n").encode()
+    plain, packed = read(data, engine), read(gzip.compress(data), engine)
+    assert plain.counted == packed.counted == 3
+    assert table(plain).equals(table(packed))
+    assert plain.lag.total == 1  # of the arrival's first row
+
+
+def test_a_damaged_gzip_file_is_rejected_where_it_ends(engine: str) -> None:
+    packed = gzip.compress((HEADER + "".join(row(T + n, n, arrival=f"{n}:5") for n in range(9000))).encode())
+    result = read(packed[:-2000], engine)
+    assert result.rejections.by_kind["compression"] == 1
+    assert 0 < result.counted < 9000
+
+
+def test_appended_files_with_another_order_of_columns(engine: str) -> None:
+    other = f"label,success,elapsed,timeStamp\nhome,true,12,{T}\n"
+    result = read(HEADER + row(arrival="1:1") + HEADER + row(arrival="2:1") + other, engine)
+    assert (result.headers, result.counted, result.rejections.count) == (3, 3, 0)
+
+
+@pytest.mark.parametrize(
+    "start", [b'<?xml version="1.0"?>\n<testResults>', b"\xef\xbb\xbf \n<testResults version='1.2'>"]
+)
+def test_xml_is_refused_with_the_cure(start: bytes) -> None:
+    with pytest.raises(InvalidData, match="output_format=csv"):
+        read(start)
+
+
+@pytest.mark.parametrize(
+    ("bad", "kind"),
+    [
+        (row(T, 2_000_000_000), "range"),
+        (row(T * 1000), "range"),
+        (row(T // 1000), "range"),
+        (row(T, -1), "range"),
+        (row(T, "1_0"), "number"),
+        (row(T, "NaN"), "number"),
+        (row(T, ""), "number"),
+        (row(T, "9" * 40), "range"),
+        (row(arrival="1:-5"), "range"),
+        (row(arrival="1"), "number"),
+        (row(arrival="1:5").replace("true", "True"), "success"),
+        (row(arrival="1:5")[:-1] + ",\n", "fields"),
+        (row(label='"a"b', arrival="1:5").replace("OK", '"'), "quotes"),
+        ("x" * 5000 + "\n", "long"),
+    ],
+)
+def test_each_kind_of_rejection_is_counted_and_located(
+    engine: str, bad: str, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk, "BUFFER_BYTES", 4096)
+    result = read(HEADER + row(arrival="1:1") + bad + row(arrival="2:1"), engine)
+    assert result.rejections.by_kind == {kind: 1}
+    assert result.rejections.examples[0].line == 3
+    assert result.counted == 2
+
+
+def test_an_unfinished_last_line_is_rejected_even_if_it_looks_whole(engine: str) -> None:
+    result = read(HEADER + row(arrival="1:1") + row(arrival="2:1")[:-1], engine)
+    assert result.rejections.by_kind == {"cut": 1}
+    assert result.rejections.examples[0].line == 3
+
+
+def test_late_rows_are_an_addition_to_a_finished_second(engine: str) -> None:
+    rows = [row(T + n * 1000, arrival=f"{n}:0") for n in range(400)] + [row(T, 7, arrival="900:0")]
+    data = (HEADER + "".join(rows)).encode()
+    pieces = list(iterate_seconds(io.BytesIO(data), options=JtlOptions(engine=engine, lateness_s=1)))
+    assert SecondTable.merged(pieces).equals(table(read(data, engine)))
+    assert SecondTable.merged(pieces).rows_counted == 401
+
+
+def test_transaction_controllers_can_be_left_out(engine: str) -> None:
+    controller = row(label="checkout", arrival="1:5").replace("OK", "Number of samples in transaction : 3")
+    data = HEADER + (controller + row(arrival="2:0")) * 3
+    assert read(data, engine).counted == 6
+    result = read(data, engine, exclude_controllers=True)
+    assert (result.counted, result.excluded, list(result.latency)) == (3, 3, [("home", "ok")])
+
+
+def test_too_many_labels_are_refused(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bulk, "MAX_LABELS", 3)
+    with pytest.raises(InvalidData, match="labels by line 5"):
+        read(HEADER + "".join(row(label=f"item {n}") for n in range(9)), engine)
+
+
+def test_the_arrivals_that_are_remembered_are_those_of_the_follower(engine: str) -> None:
+    numbers = [*range(33_000), 100, 32_900, 0, 231, 232, 233, 32_999, 100]
+    data = (HEADER + "".join(row(arrival=f"{n}:7") for n in numbers)).encode()
+    follower = JtlFollower("x")
+    follower.feed(data)
+    assert table(read(data, engine)).seconds().lag == follower.drain().lag
+
+
+def test_an_empty_file_holds_nothing(engine: str) -> None:
+    assert read(b"", engine).records == 0
+    assert read(HEADER, engine).counted == 0

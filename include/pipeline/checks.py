@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from include.capacity.errors import ConfigError, GuardRefused, NotReady
 from include.capacity.profile import ServiceProfile
 from include.pipeline.environment import Environment, claim_of, held_message
-from include.pipeline.fleet import running_shards
+from include.pipeline.fleet import RUN_TAG, running_shards
 from include.store.artefacts import ArtefactStore
 
 SLOTS_BESIDE_SHARDS = 2
@@ -67,12 +69,17 @@ def check_free(environment: Environment, root: ArtefactStore, run_id: str) -> No
     holder = claim_of(environment, root)
     if holder is not None and holder.get("run_id") != run_id:
         raise GuardRefused(held_message(environment, root))
-    foreign = [task["taskArn"] for task in running_shards(environment.profile)]
+    foreign = [f"{task['taskArn']} ({_run_of(task)})" for task in running_shards(environment.profile)]
     if foreign:
         raise GuardRefused(
             f"Load containers of another run are still alive in {environment.profile.load.fleet.cluster}: "
             f"{', '.join(foreign)}. Wait for their end or stop them (`aws ecs stop-task`)."
         )
+
+
+def _run_of(task: Mapping[str, Any]) -> str:
+    runs = [tag["value"] for tag in task.get("tags", []) if tag["key"] == RUN_TAG]
+    return f"run {runs[0]!r}" if runs else "of no known run"
 
 
 def check_group(environment: Environment) -> None:

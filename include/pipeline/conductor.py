@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 POLL_S = 0.2
 REPORT_GRACE_S = 2.2  # a report is published each second; this long after a second's end it must be here
 MISSING_AFTER_S = 5.0  # a shard silent for so long is missing
+STORE_PATIENCE_S = 30.0  # a store that fails for longer fails the stage
 PROGRESS_PATH = "progress.json"
 
 
@@ -86,6 +87,26 @@ class Conductor:
         self._store.write(COMMAND_PATH, order.dumps())
         self._rate_per_s, self._sent_at = rate_per_s, now
 
+    def patiently(self, write: Callable[[], None]) -> None:
+        """Tries until the store takes it; the lease runs out meanwhile. Raises StoreError when it stays broken."""
+        deadline = self._clock.now() + STORE_PATIENCE_S
+        while True:
+            try:
+                return write()
+            except StoreError as error:
+                if self._clock.now() >= deadline:
+                    raise
+                log.warning("Trying again for %.0f s: %s", deadline - self._clock.now(), error)
+                self._clock.sleep(1)
+
+    def stand_down(self) -> None:
+        """Orders rate zero; where the store does not take that, the lease has the same effect a little later."""
+        self._rate_per_s = 0.0
+        try:
+            self.command(0)
+        except StoreError as error:
+            log.warning("The fleet stands down by its lease only: %s", error)
+
     def _renew(self) -> None:
         if self._clock.now() - self._sent_at >= self._lease_s / 3:
             try:
@@ -128,8 +149,8 @@ class Conductor:
 
         Raises NotReady, with what each missing shard said last, when time is up or a shard ended for good.
         """
+        self.patiently(lambda: self.command(0))
         start = self._clock.now()
-        self.command(0)
         while True:
             self.poll()
             states = {shard: self._state(shard) for shard in self._incarnations}
@@ -162,8 +183,8 @@ class Conductor:
     def warm(self, rate_per_s: float, *, at_least_s: float, at_most_s: float) -> float:
         """Holds a low rate until the generators' schedule lag is flat (a cold JVM compiles for 20-30 s and would carry
         the backlog of that time into the first probe). Returns the seconds it took."""
+        self.patiently(lambda: self.command(rate_per_s))
         start = self._clock.now()
-        self.command(rate_per_s)
         while (elapsed := self._clock.now() - start) < at_most_s:
             self._clock.sleep(POLL_S)
             self._renew()
@@ -190,8 +211,8 @@ class Conductor:
         `healthy_arrival_s` is how long an arrival takes at low load, think times included; None if not known yet.
         """
         now = self._clock.now
+        self.patiently(lambda: self.command(step.rate_tps / transactions_per_arrival))
         started = now()
-        self.command(step.rate_tps / transactions_per_arrival)
         first = math.ceil(started + 0.15)  # the first whole second with the rate in force
         end = first + math.ceil(step.hold_s)
         stop = "hold complete"
@@ -214,7 +235,7 @@ class Conductor:
                 )
                 if reason is not None:
                     stop = reason
-                    self.command(0)
+                    self.stand_down()
                     break
         seconds = self._finished_seconds(first, end)
         result = judge(

@@ -15,7 +15,7 @@ from urllib.request import HTTPRedirectHandler, ProxyHandler, build_opener
 
 from headroom_airflow.hooks.ec2_network import NetworkHook
 from headroom_airflow.hooks.load_fleet import LoadFleetHook
-from include.capacity.errors import ConfigError, GuardRefused, NotReady
+from include.capacity.errors import ConfigError, GuardRefused, NotReady, StoreError
 from include.capacity.profile import ServiceProfile
 from include.capacity.protocol import DISMISSED_PATH, SPEC_PATH, FleetSpec
 from include.loadgen.plan import prepare
@@ -79,9 +79,10 @@ def check_target(profile: ServiceProfile, target: Target) -> None:
             raise _bad_answer(profile, url, error) from error
     except (URLError, OSError, HTTPException) as error:
         reason = getattr(error, "reason", None) or error
+        keys = "target.url" if profile.target.url else "aws.load_balancer and target.scheme"
         raise NotReady(
             f"The target does not answer at {url}: {reason}. Is the service up, is its port open to this machine, and "
-            f"do {'target.url' if profile.target.url else 'aws.load_balancer and target.scheme'} name the right one?"
+            f"is it the one you mean ({keys} of the service profile)?"
         ) from error
 
 
@@ -207,9 +208,15 @@ def running_shards(profile: ServiceProfile, run_id: str | None = None) -> list[d
 def dismiss_fleet(plan: RunPlan, store: ArtefactStore, sleep: Callable[[float], None] = time.sleep) -> float:
     """Tells the shards to end, stops those that do not, and waits until all have ended. Returns the seconds it took.
 
-    Raises NotReady when one still runs after being stopped.
+    Raises NotReady when one still runs after being stopped, and StoreError, once all have ended, when they could only
+    be stopped: without the dismissal in the store a retried container task would start its shard again.
     """
-    store.create(DISMISSED_PATH, b"{}")
+    failure: StoreError | None = None
+    try:
+        store.create(DISMISSED_PATH, b"{}")
+    except StoreError as error:
+        log.warning("The shards cannot be dismissed and are stopped instead: %s", error)
+        failure = error
     start = time.monotonic()
     cluster, hook = plan.profile.load.fleet.cluster, _hook(plan.profile)
     stopped: set[str] = set()
@@ -221,11 +228,13 @@ def dismiss_fleet(plan: RunPlan, store: ArtefactStore, sleep: Callable[[float], 
                 f"{', '.join(task['taskArn'] for task in tasks)}. Their load is at zero; stop them "
                 "(`aws ecs stop-task`)."
             )
-        if elapsed > ORDERLY_END_S:
+        if failure is not None or elapsed > ORDERLY_END_S:
             for task in tasks:
                 if task["taskArn"] not in stopped:
-                    log.warning("%s did not end by itself and is stopped.", task["taskArn"])
+                    log.warning("%s has not ended by itself and is stopped.", task["taskArn"])
                     hook.stop(cluster, task["taskArn"], "dismissed by Headroom")
                     stopped.add(task["taskArn"])
         sleep(0.5)
+    if failure is not None:
+        raise failure
     return time.monotonic() - start

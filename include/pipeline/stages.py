@@ -7,11 +7,11 @@ where the one before it stopped.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from include.capacity.errors import Inconclusive, NotReady
 from include.capacity.judgement.light_load import healthy_arrival_s
-from include.capacity.models import Done, ProbeResult, Step
+from include.capacity.models import Done, FleetSecond, ProbeResult, Step
 from include.capacity.search.decision import next_step
 from include.pipeline.conductor import Conductor, Stage
 from include.pipeline.run_folder import SMOKE_PATH, RunFolder
@@ -52,8 +52,8 @@ def run_smoke(folder: RunFolder, plan: RunPlan, conductor: Conductor) -> Mapping
     warmed_s = conductor.warm(rate, at_least_s=WARM_AT_LEAST_S, at_most_s=WARM_AT_MOST_S)
     step = Step("smoke", rate, SMOKE_S, 0.0, "does the target answer as the plan expects?")
     result, seconds = conductor.run_step(step, 0, transactions_per_arrival=1.0)
-    conductor.command(0)
-    folder.add_probe(result, seconds)
+    conductor.stand_down()
+    _store(folder, conductor, result, seconds)
     log.info(describe(result))
     bad = {outcome: count for outcome, count in result.errors.items() if outcome != "ok" and count}
     if bad or not result.errors.get("ok"):
@@ -118,11 +118,16 @@ def _drive(
             transactions_per_arrival=transactions_per_arrival,
             healthy_arrival_s=healthy_arrival_s([*smoke, *history]),
         )
-        folder.add_probe(result, seconds)
+        _store(folder, conductor, result, seconds)
         log.info(describe(result))
         history.append(result)
         number += 1
-    conductor.command(0)
+    conductor.stand_down()
+
+
+def _store(folder: RunFolder, conductor: Conductor, result: ProbeResult, seconds: Sequence[FleetSecond]) -> None:
+    """A probe costs minutes of load: it is not given up for a store that fails for some seconds."""
+    conductor.patiently(lambda: folder.add_probe(result, seconds))
 
 
 def describe(result: ProbeResult) -> str:

@@ -6,6 +6,7 @@ import functools
 import logging
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from airflow.sdk import get_current_context
@@ -48,7 +49,7 @@ def resolve_plan(profile_file: str, mode: str) -> dict[str, Any]:
 
     context = get_current_context()
     plan = resolve(
-        (REPOSITORY / profile_file).read_text(encoding="utf-8"),
+        _text_of(REPOSITORY / profile_file, profile_file),
         profile_file,
         context["params"],
         dag_id=context["dag"].dag_id,
@@ -63,6 +64,15 @@ def resolve_plan(profile_file: str, mode: str) -> dict[str, Any]:
         "overrides": dict(plan.overrides),
         "plan_hash": plan.plan_hash,
     }
+
+
+def _text_of(path: Path, name: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        cure = "Every worker needs this file, readable and in UTF-8."
+        raise ConfigError(name, "", f"cannot be read: {reason}.", cure) from None
 
 
 @translated

@@ -26,7 +26,7 @@ class Elbv2Hook(AwsBaseHook):
         try:
             return dict(self.conn.describe_load_balancers(Names=[name])["LoadBalancers"][0])
         except (self.conn.exceptions.LoadBalancerNotFoundException, IndexError) as error:
-            raise _not_found("load balancer", name, "aws.load_balancer", error) from error
+            raise _not_found("load balancer", name, "aws.load_balancer") from error
 
     @told
     def listener_port(self, load_balancer_arn: str, scheme: str) -> int:
@@ -46,7 +46,7 @@ class Elbv2Hook(AwsBaseHook):
         try:
             return str(self.conn.describe_target_groups(Names=[name])["TargetGroups"][0]["TargetGroupArn"])
         except (self.conn.exceptions.TargetGroupNotFoundException, IndexError) as error:
-            raise _not_found("target group", name, "aws.target_group", error) from error
+            raise _not_found("target group", name, "aws.target_group") from error
 
     @told
     def target_health(self, target_group_arn: str) -> dict[str, str]:
@@ -55,7 +55,5 @@ class Elbv2Hook(AwsBaseHook):
         return {entry["Target"]["Id"]: entry["TargetHealth"]["State"] for entry in entries}
 
 
-def _not_found(kind: str, name: str, key: str, error: Exception) -> NotReady:
-    return NotReady(
-        f"There is no {kind} {name!r}: {error}. Check {key}, aws.region and aws.connection of the service profile."
-    )
+def _not_found(kind: str, name: str, key: str) -> NotReady:
+    return NotReady(f"There is no {kind} {name!r}. Check {key}, aws.region and aws.connection of the service profile.")

@@ -30,7 +30,7 @@ class LoadFleetHook(AwsBaseHook):
             found = self.conn.describe_task_definition(taskDefinition=task_definition)["taskDefinition"]
         except self.conn.exceptions.ClientException as error:  # what ECS answers to an unknown name
             key = _look_at("load.fleet.task_definition")
-            raise NotReady(f"There is no ECS task definition {task_definition!r}: {error}. {key}") from error
+            raise NotReady(f"There is no ECS task definition {task_definition!r}. {key}") from error
         if found.get("status") == "INACTIVE":
             key = "Register it again, or check load.fleet.task_definition of the service profile."
             raise NotReady(f"The ECS task definition {task_definition!r} is inactive. {key}")

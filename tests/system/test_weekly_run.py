@@ -34,7 +34,7 @@ def told_the_truth(stack: Stack, run_id: str, state: str) -> None:
 
 
 def test_a_run_answers_or_says_why_not_and_leaves_no_trace(stack: Stack, unchanged: dict[str, Any]) -> None:
-    run_id = stack.trigger(probe_s=10, soak_s=20)
+    run_id = stack.trigger(lower_tps=110, upper_tps=400, probe_s=8, soak_s=15)
     state = stack.wait(run_id).state
     states = {name: task.state for name, task in stack.tasks(run_id).items() if name != "conclude"}
     assert set(states.values()) == {"success"}, states

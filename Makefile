@@ -12,7 +12,7 @@ export PYTHONPATH := $(CURDIR)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up down status logs test test-unit test-components test-dags test-system lint format lock \
-	jmeter-lock docs clean clean-all
+	jmeter-lock docs bench-jtl fuzz-jtl clean clean-all
 
 help: ## Explain every target
 	@awk 'BEGIN { FS = ":.*## "; printf "%-16s %s\n%-16s %s\n", "target", "what it does", "------", "------------" } \
@@ -73,6 +73,12 @@ jmeter-lock: setup ## Resolve the jars of JMeter anew and write tools/jmeter/jme
 
 docs: setup ## Write docs/DAGs.md from the DAGs
 	@$(VENV_PYTHON) -m tools.docs
+
+bench-jtl: setup ## Measure our reading of JTL files beside pandas, duckdb and JMeter (ROWS=1000000)
+	@$(VENV_PYTHON) -m benchmarks.bench_jtl --rows $(or $(ROWS),1000000)
+
+fuzz-jtl: setup ## Read mutated JTL files and compare with an oracle (CASES=10000, SEED=1)
+	@$(VENV_PYTHON) -m tests.fuzz.jtl --cases $(or $(CASES),10000) --seed $(or $(SEED),1)
 
 clean: down ## Stop everything, then remove what the commands wrote; the toolchain stays
 	@if [ -d build ]; then find build -mindepth 1 -maxdepth 1 ! -name toolchain -exec rm -rf {} +; fi

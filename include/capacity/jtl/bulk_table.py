@@ -147,6 +147,9 @@ def _renumbered(keys: Ints, shift: int, renumber: Ints) -> Ints:
     return np.where((keys >> shift & 7) >= KIND_COMPLETED, keys, changed)
 
 
+_GROUPS_AT_ONCE = 64
+
+
 class Totals:
     """Whole-file histograms by label and outcome, and of the lag: what is kept when finished seconds are let go."""
 
@@ -155,13 +158,16 @@ class Totals:
         self._bytes: dict[tuple[int, int], int] = {}
 
     def add(self, table: SecondTable) -> None:
-        groups = self._groups(table.keys >> _BUCKET_BITS)
-        for group in np.unique(groups).tolist() if groups.size else ():
-            chosen = groups == group
-            buckets, counts = table.keys[chosen] & ((1 << _BUCKET_BITS) - 1), table.counts[chosen]
-            sums = np.bincount(buckets, weights=counts, minlength=1 << _BUCKET_BITS).astype(np.int64)
-            key = (group >> _LABEL_SHIFT, group & 7)
-            self._counts[key] = self._counts[key] + sums if key in self._counts else sums
+        width = 1 << _BUCKET_BITS
+        groups, numbers = np.unique(self._groups(table.keys >> _BUCKET_BITS), return_inverse=True)
+        for first in range(0, groups.size, _GROUPS_AT_ONCE):
+            chosen = (numbers >= first) & (numbers < first + _GROUPS_AT_ONCE)
+            size = min(_GROUPS_AT_ONCE, groups.size - first)
+            places = (numbers[chosen] - first) * width + (table.keys[chosen] & (width - 1))
+            sums = np.bincount(places, weights=table.counts[chosen], minlength=size * width).astype(np.int64)
+            for group, buckets in zip(groups[first : first + size].tolist(), sums.reshape(size, width), strict=True):
+                key = (group >> _LABEL_SHIFT, group & 7)
+                self._counts[key] = self._counts[key] + buckets if key in self._counts else buckets.copy()
         groups = self._groups(table.cells)
         for group in np.unique(groups).tolist() if groups.size else ():
             key = (group >> _LABEL_SHIFT, group & 7)

@@ -1,0 +1,136 @@
+"""A small strict reader of JTL files, written from the rules alone: slow, and independent of the program's readers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+NEEDED = {"timeStamp", "elapsed", "label", "success"}
+YEARS_MS = (946_684_800_000, 4_102_444_800_000)
+LONGEST_US = 2**40
+
+
+@dataclass
+class Truth:
+    """What a file holds. `rows` counts (second, label, succeeded, bucket); `bytes` adds by (label, succeeded)."""
+
+    rows: Counter[tuple[int, str, bool, int]] = field(default_factory=Counter)
+    bytes: Counter[tuple[str, bool]] = field(default_factory=Counter)
+    headers: int = 0
+    foreign: int = 0
+    rejected: list[int] = field(default_factory=list)  # numbers of their lines
+    refused: bool = False
+
+
+def read(data: bytes) -> Truth:
+    truth = Truth()
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        truth.refused = True  # UTF-16
+        return truth
+    *lines, rest = data.decode("utf-8", "replace").split("\n")
+    columns: list[str] | None = None
+    seen: set[int] = set()
+    at = 0
+    while at < len(lines) or (at == len(lines) and rest):
+        count, text = _record(lines, at)
+        text_only = text.removeprefix("\ufeff")
+        fields = _fields(text_only)
+        if at == len(lines):
+            text_only, fields = rest, None
+        names = fields if fields and set(fields) >= NEEDED and _each_once(fields) else None
+        if columns is None and names is None:
+            # nothing but a cut line is a rejection; a first record that is no header is a refusal
+            truth.refused = at < len(lines)
+            truth.rejected += [] if truth.refused else [at + 1]
+            return truth
+        if names is not None:
+            columns, truth.headers = names, truth.headers + 1
+        elif columns is not None:
+            row = dict(zip(columns, fields or (), strict=False))
+            if not fields or not _add(truth, row, columns, fields, seen):
+                truth.rejected.append(at + 1)
+        at += count
+    return truth
+
+
+def _record(lines: list[str], at: int) -> tuple[int, str]:
+    if at >= len(lines):
+        return 1, ""
+    for count in range(1, 65):
+        part = lines[at : at + count]
+        if len(part) < count:
+            break
+        if "".join(part).count('"') % 2 == 0:
+            return count, "\n".join(line.rstrip("\r") for line in part)
+    return 1, lines[at].rstrip("\r")
+
+
+def _fields(text: str) -> list[str] | None:
+    """Fields by the rules of RFC 4180; None where the quotes are wrong."""
+    if '"' not in text:
+        return text.split(",")
+    fields, at = [], 0
+    while True:
+        if text[at : at + 1] == '"':
+            value, at = "", at + 1
+            while True:
+                close = text.find('"', at)
+                if close < 0:
+                    return None
+                value += text[at:close]
+                at = close + 1
+                if text[at : at + 1] != '"':
+                    break
+                value, at = value + '"', at + 1
+            if at < len(text) and text[at] != ",":
+                return None
+        else:
+            end = text.find(",", at)
+            value = text[at:] if end < 0 else text[at:end]
+            if "\r" in value or "\n" in value:
+                return None
+            at = len(text) if end < 0 else end
+        fields.append(value)
+        if at >= len(text):
+            return fields
+        at += 1
+
+
+def _each_once(fields: list[str]) -> bool:
+    wanted = NEEDED | {"responseCode", "responseMessage", "bytes", "headroom_arrival"}
+    return all(fields.count(name) <= 1 for name in wanted)
+
+
+def _add(truth: Truth, row: dict[str, str], columns: list[str], fields: list[str], seen: set[int]) -> bool:
+    if len(fields) != len(columns) or row["success"] not in ("true", "false"):
+        return False
+    started, elapsed = _whole(row["timeStamp"], *YEARS_MS), _whole(row["elapsed"], 0, LONGEST_US // 1000)
+    size, lag, first = _whole(row.get("bytes", "0"), 0, 2**40), 0, False
+    if started is None or elapsed is None or size is None:
+        return False
+    arrival = row.get("headroom_arrival")
+    if arrival is not None and arrival not in ("", "null"):
+        number, _, late = arrival.partition(":")
+        known, late_us = _whole(number, 0, 10**15 - 1), _whole(late, 0, LONGEST_US // 1000 * 1000)
+        if known is None or late_us is None:
+            return False
+        first = known not in seen
+        seen.add(known)
+        lag = late_us if first else 0
+    elif arrival is not None:
+        truth.foreign += 1
+        return True
+    value, exponent = min(elapsed * 1000 + lag, LONGEST_US), 0
+    while value >= 256:
+        value, exponent = value // 2, exponent + 1
+    succeeded = row["success"] == "true"
+    second = (started * 1000 - lag) // 10**6
+    truth.rows[second, row["label"], succeeded, exponent * 128 + value] += 1
+    truth.bytes[row["label"], succeeded] += size
+    return True
+
+
+def _whole(text: str, low: int, high: int) -> int | None:
+    if not text or len(text) > 18 or set(text) - set("0123456789"):
+        return None
+    return int(text) if low <= int(text) <= high else None

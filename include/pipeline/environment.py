@@ -222,7 +222,11 @@ def restore(
         raise GuardRefused(held_message(environment, root))
     if holder is None and (restored := folder.read_or_none(RESTORED_PATH)) is not None:
         # done before, and freed: what differs now is not this run's
-        return _mapping(restored, f"{folder.url}/{RESTORED_PATH}", "Delete this object to restore once more.")
+        outcome = _mapping(restored, f"{folder.url}/{RESTORED_PATH}", "Delete this object to restore once more.")
+        if not outcome["equal"] and not differences_to(environment, journal):  # somebody has settled the conflicts
+            outcome = {"equal": True, "differences": [], "conflicts": []}
+            folder.write_json(RESTORED_PATH, outcome)
+        return outcome
     name = journal["autoscaling_group"]
     group = environment.group()
     conflicts: list[str] = []

@@ -10,8 +10,15 @@ import argparse
 import logging
 import sys
 
-from include.capacity.errors import ConfigError, HeadroomError, NotReady
-from include.pipeline.environment import Environment, claim_of, differences_to, read_journal, restore
+from include.capacity.errors import ConfigError, GuardRefused, HeadroomError, NotReady
+from include.pipeline.environment import (
+    RESTORED_PATH,
+    Environment,
+    claim_of,
+    differences_to,
+    read_journal,
+    restore,
+)
 from include.pipeline.installation import Installation
 from include.pipeline.run_folder import RunFolder
 from include.pipeline.run_plan import PLAN_PATH, run_key
@@ -38,7 +45,7 @@ def main(argv: list[str] | None = None) -> int:
         root = Installation.from_environment().store()
         folder = _folder_of_run(root, arguments.service, arguments.run_id)
         return _restore(root, folder, dry_run=arguments.dry_run)
-    except NotReady as error:
+    except (GuardRefused, NotReady) as error:
         print(f"Not restored: {error}", file=sys.stderr)
         return 1
     except HeadroomError as error:
@@ -70,6 +77,8 @@ def _restore(root: ArtefactStore, folder: RunFolder, *, dry_run: bool) -> int:
         found = differences_to(environment, journal)
         if claim_of(environment, root) == journal["run"]:
             found.append(f"the environment {environment.name} is still taken by this run")
+        elif found and folder.store.exists(RESTORED_PATH):
+            found.append("This run was restored and has freed the environment: what differs now is left as it is.")
         print("\n".join(found) or "Everything is as it was before the run.")
         return 1 if found else 0
     outcome = restore(environment, root, folder.store)

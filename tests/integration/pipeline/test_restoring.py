@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Callable
@@ -14,12 +15,19 @@ from airflow.sdk.exceptions import AirflowFailException
 from include.capacity.errors import NotReady, StoreError
 from include.pipeline import restore as by_hand
 from include.pipeline import tasks
-from include.pipeline.environment import JOURNAL_PATH, Environment, claim_of
+from include.pipeline.environment import JOURNAL_PATH, Environment, claim_of, lock_path
 from include.pipeline.fleet import RUN_TAG, dismiss_fleet, running_shards
 from include.pipeline.run_folder import RunFolder
 from include.pipeline.run_plan import RunPlan
 from include.store.artefacts import ArtefactStore
-from tests.integration.pipeline.conftest import RUN_ID, connection_to, instance_processes, plan_with, settings_of
+from tests.integration.pipeline.conftest import (
+    OTHER_RUN,
+    RUN_ID,
+    connection_to,
+    instance_processes,
+    plan_with,
+    settings_of,
+)
 from tests.integration.sandbox.conftest import GROUP, RunningSandbox, free_port, wait_for
 
 pytestmark = [pytest.mark.timeout(120)]
@@ -145,6 +153,14 @@ def test_restoring_by_hand(
     status, said, _ = restore("checkout", RUN_ID, "--dry-run")
     assert (status, said.strip().splitlines()[-1]) == (0, "Everything is as it was before the run.")
     assert restore("checkout", RUN_ID)[0] == 0
+
+    group_at_rest.update_auto_scaling_group(AutoScalingGroupName=GROUP, MaxSize=3)  # by somebody, after the run
+    status, said, _ = restore("checkout", RUN_ID, "--dry-run")
+    assert (status, "MaxSize is 3 and was 4" in said, "left as it is" in said) == (1, True, True)
+    root.create(lock_path(environment), json.dumps(OTHER_RUN).encode())
+    status, _, said = restore("checkout", RUN_ID)
+    assert (status, "Not restored: " in said, "held by run 'manual__other'" in said) == (1, True, True)
+    root.delete(lock_path(environment))
 
     status, _, said = restore("checkout", "manual__nope")
     assert status == 2

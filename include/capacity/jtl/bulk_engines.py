@@ -105,7 +105,8 @@ class KernelEngine:
         numbers = self._tables.numbers
         numbers[kernel.DELIM], numbers[kernel.WIDTH] = ord(layout.delimiter), len(layout.columns)
         self._special[:] = 0
-        self._special[[ord('"'), ord("\n"), ord(layout.delimiter)]] = 1
+        self._special[[ord(layout.delimiter), ord("\n"), ord('"')]] = 1, 2, 3
+        numbers[kernel.LAST_WANTED] = max(layout.wanted)
         self._wanted = np.array(layout.wanted, np.int64)
         self._begins, self._ends = np.zeros((2, len(layout.columns)), np.int64)
 

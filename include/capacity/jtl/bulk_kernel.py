@@ -28,8 +28,8 @@ Ints = npt.NDArray[np.int64]
 # Indexes into the array of single numbers.
 POS, END, DELIM, WIDTH, EARLIEST, LATEST, MODE = range(7)
 PENDING, CELLS, FOREIGN, EXCLUDED, ROWS, LINES = range(7, 13)
-KNOWN, OLDEST, NEWEST, EXCLUDE, MAX_SECOND = range(13, 18)
-NUMBERS = 18
+KNOWN, OLDEST, NEWEST, EXCLUDE, MAX_SECOND, LAST_WANTED = range(13, 19)
+NUMBERS = 19
 
 NEED_DATA, UNUSUAL, FULL = 0, 1, 2  # why `consume` returned
 PENDING_ROOM = 1 << 20
@@ -94,6 +94,16 @@ def consume(
             quotes = False
             usual = True
             while True:
+                if f > s[18]:  # of the columns behind the last wanted one, only the number matters
+                    at_byte = np.uint64(q)
+                    delimiters = np.int64(0)
+                    while special[buffer[at_byte]] < 2:
+                        delimiters += special[buffer[at_byte]]
+                        at_byte += np.uint64(1)
+                    if buffer[at_byte] == 10:
+                        q = np.int64(at_byte)
+                        f += int(delimiters) + 1
+                        break
                 b = q
                 if buffer[q] == 34:
                     quotes = True
@@ -112,8 +122,10 @@ def consume(
                         usual = False
                         break
                 else:
-                    while special[buffer[q]] == 0:
-                        q += 1
+                    at_byte = np.uint64(q)  # an unsigned index costs no look at whether it is negative
+                    while special[buffer[at_byte]] == 0:
+                        at_byte += np.uint64(1)
+                    q = np.int64(at_byte)
                     e = q
                     if buffer[q] == 34:
                         usual = False
@@ -177,7 +189,7 @@ def consume(
                     usual = False
                     continue
                 number = np.int64(0)
-                for i in range(b, e):
+                for i in range(np.uint64(b), np.uint64(e)):
                     digit = np.int64(buffer[i]) - 48
                     if digit < 0 or digit > 9:
                         usual = False
@@ -257,17 +269,18 @@ def consume(
                 outcome = outcomes[found, 4]
             b, e = begins[wanted[2]], ends[wanted[2]]
             h = e - b
-            for i in range(b, e):
+            for i in range(np.uint64(b), np.uint64(e)):
                 h = h * 31 + buffer[i]
             slot = ((h * 0x9E3779B97F4A7C1) >> 24) & (NAME_SLOTS - 1)
             label = np.int64(-1)
             while label_slots[slot] >= 0:
                 n = label_slots[slot]
                 if labels[n, 1] == e - b:
-                    at = labels[n, 0]
+                    at_byte = np.uint64(b)
+                    at_name = np.uint64(labels[n, 0])
                     same = True
-                    for i in range(e - b):
-                        if names[at + i] != buffer[b + i]:
+                    for i in range(np.uint64(e - b)):
+                        if names[at_name + i] != buffer[at_byte + i]:
                             same = False
                     if same:
                         label = labels[n, 2]

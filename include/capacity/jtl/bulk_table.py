@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -147,7 +148,7 @@ def _renumbered(keys: Ints, shift: int, renumber: Ints) -> Ints:
     return np.where((keys >> shift & 7) >= KIND_COMPLETED, keys, changed)
 
 
-_GROUPS_AT_ONCE = 64
+_GROUPS_AT_ONCE = 128
 
 
 class Totals:
@@ -159,15 +160,23 @@ class Totals:
 
     def add(self, table: SecondTable) -> None:
         width = 1 << _BUCKET_BITS
-        groups, numbers = np.unique(self._groups(table.keys >> _BUCKET_BITS), return_inverse=True)
+        numbers = self._groups(table.keys >> _BUCKET_BITS)
+        groups = np.arange(len(table.labels) + 1 << _LABEL_SHIFT)
+        if groups.size > _GROUPS_AT_ONCE:
+            groups, numbers = np.unique(numbers, return_inverse=True)
         for first in range(0, groups.size, _GROUPS_AT_ONCE):
-            chosen = (numbers >= first) & (numbers < first + _GROUPS_AT_ONCE)
+            chosen: Any = np.s_[:]
+            if groups.size > _GROUPS_AT_ONCE:
+                chosen = (numbers >= first) & (numbers < first + _GROUPS_AT_ONCE)
             size = min(_GROUPS_AT_ONCE, groups.size - first)
             places = (numbers[chosen] - first) * width + (table.keys[chosen] & (width - 1))
             sums = np.bincount(places, weights=table.counts[chosen], minlength=size * width).astype(np.int64)
             for group, buckets in zip(groups[first : first + size].tolist(), sums.reshape(size, width), strict=True):
                 key = (group >> _LABEL_SHIFT, group & 7)
-                self._counts[key] = self._counts[key] + buckets if key in self._counts else buckets.copy()
+                if key in self._counts:
+                    self._counts[key] += buckets
+                elif buckets.any():
+                    self._counts[key] = buckets.copy()
         groups = self._groups(table.cells)
         for group in np.unique(groups).tolist() if groups.size else ():
             key = (group >> _LABEL_SHIFT, group & 7)

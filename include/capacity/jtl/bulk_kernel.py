@@ -402,8 +402,12 @@ def compiled() -> Callable[..., int]:
         *(octets, octets, ints, ints, ints, ints, octets, ints, table, ints, table),
         *(ints, ints, ints, ints, table, ints),
     )
-    decorate: Any = numba.njit(signature, cache=True, nogil=True, error_model="numpy")
-    function: Callable[..., int] = decorate(consume)
+    settings: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+    function: Callable[..., int]
+    try:
+        function = numba.njit(signature, cache=True, **settings)(consume)
+    except RuntimeError:  # neither the cache's folder nor the module's can be written
+        function = numba.njit(signature, **settings)(consume)
     return function
 
 

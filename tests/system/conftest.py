@@ -92,6 +92,12 @@ class Stack:
                     total += report["rate_per_s"]
         return total
 
+    def seconds_until_no_load(self, run_id: str, within_s: float) -> float:
+        """How long after now the shards' own reports say rate zero (they come once a second)."""
+        began = time.monotonic()
+        self.until("rate zero", lambda: self.offered_now(run_id) == 0, within_s)
+        return time.monotonic() - began
+
     def processes(self, word: str) -> list[int]:
         """Pids of this stack's processes with a word in their command line."""
         found = []

@@ -17,6 +17,7 @@ STAGES = (
     "collect", "restore", "validate", "compare", "publish",
 )  # fmt: skip
 LEASE_S = 3.0
+REPORT_S = 2.0  # a shard tells its rate once a second
 
 
 def told_the_truth(stack: Stack, run_id: str, state: str) -> None:
@@ -57,6 +58,7 @@ def test_a_killed_conductor_leaves_no_load_and_its_retry_goes_on(stack: Stack, u
     conductor = stack.tasks(run_id)["search"]
     assert conductor.pid
     os.kill(conductor.pid, signal.SIGKILL)
+    print(f"no load {stack.seconds_until_no_load(run_id, LEASE_S + REPORT_S):.1f} s after the conductor's end")
     state = stack.wait(run_id).state
     assert stack.tasks(run_id)["search"].try_number >= 2
     assert len(list((stack.folder(run_id) / "probes" / "search").glob("*.json"))) >= before
@@ -67,7 +69,9 @@ def test_a_killed_shard_makes_a_probe_invalid_and_is_replaced(stack: Stack, unch
     run_id = stack.trigger()
     stack.mid_search(run_id)
     victim = stack.processes("include.loadgen")[0]
+    jmeters = len(stack.processes("ApacheJMeter.jar"))
     os.kill(victim, signal.SIGKILL)
+    stack.until("the end of its JMeter", lambda: len(stack.processes("ApacheJMeter.jar")) < jmeters, 1.0)
     state = stack.wait(run_id).state
     probes = [probe for probe in stack.json(run_id, "result.json")["probes"] if probe["stage"] in ("search", "confirm")]
     assert any(probe["validity"]["status"] == "invalid" for probe in probes)
@@ -79,6 +83,7 @@ def test_a_killed_scheduler_leaves_no_load_and_the_run_still_ends(stack: Stack, 
     stack.mid_search(run_id)
     for pid in stack.processes("scheduler"):
         os.kill(pid, signal.SIGKILL)
+    print(f"no load {stack.seconds_until_no_load(run_id, LEASE_S + REPORT_S):.1f} s after the scheduler's end")
     state = stack.wait(run_id).state
     told_the_truth(stack, run_id, state)
 
@@ -87,7 +92,7 @@ def test_a_run_marked_failed_is_torn_down(stack: Stack, unchanged: dict[str, Any
     run_id = stack.trigger()
     stack.mid_search(run_id)
     stack.api.set_run_state(DAG_ID, run_id, "failed")
-    stack.until("the end of the load", lambda: stack.offered_now(run_id) == 0, LEASE_S + 4)
+    print(f"no load {stack.seconds_until_no_load(run_id, LEASE_S + REPORT_S + 2):.1f} s after the mark")
     stack.until("the restore", lambda: stack.tasks(run_id)["restore"].state == "success", 90)
     stack.wait(run_id)
     assert stack.api.run(DAG_ID, run_id).state == "failed"

@@ -122,7 +122,7 @@ class FleetView:
                 restarted.append(shard)
             if before is None or before is not report:
                 rejected += report.rejected
-            in_flight += report.counters.in_flight
+            in_flight += report.counters.in_flight + report.counters.backlog
             guard = guard or (f"shard {shard}: {report.guard}" if report.guard else "")
             shards.append(
                 ShardSecond(

@@ -227,7 +227,8 @@ class ShardReport:
         in_force_at: wall clock at which JMeter's dispatcher took the last command's rate; None before the first.
         offered: second -> arrivals dispatched in it. completed: second -> transactions that *ended* in it.
         lag: second of dispatch -> histogram of the schedule lag of its arrivals.
-        rows: see SecondRow. rejected: JTL lines that could not be read, with up to a few examples in `rejects`.
+        rows: see SecondRow. rejected: JTL lines that could not be read since the last report, with a few examples in
+            `rejects`.
         guard: why the shard's guard stopped the load for good; empty while it has not.
         final, end_reason: set in the last report of an incarnation.
     """

@@ -10,6 +10,7 @@ import json
 import os
 import posixpath
 import uuid
+from collections.abc import Iterator
 from typing import Any, cast
 
 import fsspec
@@ -52,12 +53,8 @@ class ArtefactStore:
 
     def read(self, path: str) -> bytes:
         """Raises FileNotFoundError when there is no such object."""
-        try:
+        with self._told("read", path):
             return cast(bytes, self._fs.cat_file(self._path(path)))
-        except FileNotFoundError:
-            raise
-        except OSError as error:
-            raise StoreError(f"{self.url}/{path} cannot be read: {error}.") from error
 
     def read_or_none(self, path: str) -> bytes | None:
         try:
@@ -75,21 +72,12 @@ class ArtefactStore:
     def write(self, path: str, data: bytes) -> None:
         """Replaces an object as a whole."""
         target = self._path(path)
-        try:
-            if self._local:
-                os.makedirs(posixpath.dirname(target), exist_ok=True)
-                temporary = self._temporary(target)
-                try:
-                    with open(temporary, "wb") as file:
-                        file.write(data)
-                    os.replace(temporary, target)
-                except BaseException:
-                    _remove_if_there(temporary)
-                    raise
-            else:
+        with self._told("written", path):
+            if not self._local:
                 self._fs.pipe_file(target, data)
-        except OSError as error:
-            raise StoreError(f"{self.url}/{path} cannot be written: {error}.") from error
+                return
+            with self._replacing(target) as temporary, open(temporary, "wb") as file:
+                file.write(data)
 
     def write_json(self, path: str, value: Any) -> None:
         """Same value, same bytes."""
@@ -99,72 +87,84 @@ class ArtefactStore:
         """Creates an object only if there is none; False when there already is one. With `durable` it survives a crash
         of the machine once this returns."""
         target = self._path(path)
-        try:
-            if not self._local:
-                self._fs.pipe_file(target, data, mode="create")
-                return True
-            os.makedirs(posixpath.dirname(target), exist_ok=True)
-            temporary = self._temporary(target)
+        with self._told("created", path):
             try:
-                with open(temporary, "wb") as file:
-                    file.write(data)
-                    if durable:
-                        file.flush()
-                        os.fsync(file.fileno())
-                os.link(temporary, target)
-            finally:
-                _remove_if_there(temporary)
-            return True
-        except FileExistsError:
-            return False
-        except OSError as error:
-            raise StoreError(f"{self.url}/{path} cannot be created: {error}.") from error
+                if not self._local:
+                    self._fs.pipe_file(target, data, mode="create")
+                    return True
+                os.makedirs(posixpath.dirname(target), exist_ok=True)
+                temporary = self._temporary(target)
+                try:
+                    with open(temporary, "wb") as file:
+                        file.write(data)
+                        if durable:
+                            file.flush()
+                            os.fsync(file.fileno())
+                    os.link(temporary, target)  # unlike a rename it fails if there is one
+                finally:
+                    _remove_if_there(temporary)
+            except FileExistsError:
+                return False
+        return True
 
     def delete(self, path: str) -> None:
         """Removes an object; one that is already gone is no error."""
-        try:
+        with contextlib.suppress(FileNotFoundError), self._told("deleted", path):
             self._fs.rm_file(self._path(path))
-        except FileNotFoundError:
-            pass
-        except OSError as error:
-            raise StoreError(f"{self.url}/{path} cannot be deleted: {error}.") from error
 
     def exists(self, path: str) -> bool:
-        try:
+        with self._told("looked up", path):
             return bool(self._fs.exists(self._path(path)))
-        except OSError as error:
-            raise StoreError(f"{self.url}/{path} cannot be looked up: {error}.") from error
 
     def names(self, folder: str) -> list[str]:
         """Sorted names directly below a folder; empty when there is no such folder."""
         try:
-            entries = self._fs.ls(self._path(folder), detail=False)
+            with self._told("listed", folder):
+                entries = self._fs.ls(self._path(folder), detail=False)
         except FileNotFoundError:
             return []
-        except OSError as error:
-            raise StoreError(f"{self.url}/{folder} cannot be listed: {error}.") from error
         names = (posixpath.basename(str(entry).rstrip("/")) for entry in entries)
         return sorted(name for name in names if name and not name.startswith(".tmp-"))
 
     def upload(self, local_path: str, path: str) -> None:
-        """Copies a local file into the store."""
+        """Copies a local file into the store. Raises FileNotFoundError when there is no such file."""
         target = self._path(path)
-        try:
-            if self._local:
-                os.makedirs(posixpath.dirname(target), exist_ok=True)
-                temporary = self._temporary(target)
-                self._fs.put_file(local_path, temporary)
-                os.replace(temporary, target)
-            else:
+        with self._told("written", path):
+            if not self._local:
                 self._fs.put_file(local_path, target)
-        except OSError as error:
-            raise StoreError(f"{local_path} cannot be copied to {self.url}/{path}: {error}.") from error
+                return
+            with self._replacing(target) as temporary:
+                self._fs.put_file(local_path, temporary)
 
     def download(self, path: str, local_path: str) -> None:
-        try:
+        """Copies an object to a local file. Raises FileNotFoundError when there is no such object."""
+        with self._told("read", path):
             self._fs.get_file(self._path(path), local_path)
-        except OSError as error:
-            raise StoreError(f"{self.url}/{path} cannot be copied to {local_path}: {error}.") from error
+
+    @contextlib.contextmanager
+    def _told(self, done: str, path: str) -> Iterator[None]:
+        """Whatever a file system raises is a StoreError with the object's address; a missing object stays what it is.
+
+        S3 raises errors of several libraries (its client's, the connection's), which share no base but Exception.
+        """
+        try:
+            yield
+        except (FileNotFoundError, StoreError):
+            raise
+        except Exception as error:
+            raise StoreError(f"{self.url}/{path} cannot be {done}: {error or type(error).__name__}.") from error
+
+    @contextlib.contextmanager
+    def _replacing(self, target: str) -> Iterator[str]:
+        """Gives a temporary name beside a local object, and renames it into place if all went well."""
+        os.makedirs(posixpath.dirname(target), exist_ok=True)
+        temporary = self._temporary(target)
+        try:
+            yield temporary
+            os.replace(temporary, target)
+        except BaseException:
+            _remove_if_there(temporary)
+            raise
 
     @staticmethod
     def _temporary(target: str) -> str:

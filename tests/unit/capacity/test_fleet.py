@@ -51,6 +51,13 @@ def test_shards_add_up_whatever_the_order_and_duplicates() -> None:
     assert view.totals().transactions_per_arrival == 1.0
 
 
+def test_arrivals_that_wait_for_a_thread_are_in_flight() -> None:
+    view = FleetView(1)
+    first = report(0, 0, in_flight=3)
+    view.add(replace(first, counters=replace(first.counters, backlog=4)))
+    assert view.seconds(100, 101)[0].in_flight == 7
+
+
 def test_a_second_is_covered_when_every_shard_published_after_its_end() -> None:
     view = FleetView(2)
     view.add(report(0, 0))

@@ -10,7 +10,7 @@ from airflow.sdk import DAG, CronTriggerTimetable, TriggerRule, task
 
 from include.capacity.profile import ServiceProfile
 from include.pipeline import tasks
-from include.pipeline.fleet import RUN_TAG
+from include.pipeline.fleet import shard_tags
 from include.pipeline.params import run_params
 
 RETRIES = {"retries": 2, "retry_delay": timedelta(seconds=3)}
@@ -90,7 +90,7 @@ def _load_fleet(profile: ServiceProfile, shards: object) -> EcsRunTaskOperator:
         task_definition=fleet.task_definition,
         container_name=fleet.container,
         launch_type=fleet.launch_type,
-        tags={RUN_TAG: "{{ run_id }}"},
+        tags=shard_tags(profile.service, "{{ run_id }}"),
         awslogs_group=fleet.log_group,
         awslogs_region=aws.region,
         awslogs_stream_prefix=fleet.log_stream_prefix,

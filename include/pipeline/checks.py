@@ -64,6 +64,17 @@ def check_durations(profile: ServiceProfile) -> None:
         )
 
 
+def check_account(environment: Environment) -> None:
+    """The connection belongs to the profile's account. Airflow takes the machine's own credentials where a connection
+    is missing, and those may lead anywhere."""
+    aws, account = environment.profile.aws, environment.identity.account()
+    if account != aws.account:
+        raise GuardRefused(
+            f"The connection {aws.connection!r} leads to account {account}, but aws.account of the service profile "
+            f"allows only {aws.account}. Does the connection exist, and with the right credentials?"
+        )
+
+
 def check_free(environment: Environment, root: ArtefactStore, run_id: str) -> None:
     """No other run holds the environment, and no shard of another run is alive."""
     holder = claim_of(environment, root)

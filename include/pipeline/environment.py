@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from headroom_airflow.hooks.autoscaling import AutoScalingHook
 from headroom_airflow.hooks.elbv2 import Elbv2Hook
+from headroom_airflow.hooks.identity import IdentityHook
 from include.capacity.errors import ConfigError, GuardRefused, InvalidData, NotReady
 from include.capacity.profile import ServiceProfile
 from include.store.artefacts import ArtefactStore
@@ -37,11 +38,12 @@ class Environment:
     profile: ServiceProfile
     groups: AutoScalingHook
     balancers: Elbv2Hook
+    identity: IdentityHook
 
     @classmethod
     def of(cls, profile: ServiceProfile) -> Environment:
         keys = {"aws_conn_id": profile.aws.connection, "region_name": profile.aws.region}
-        return cls(profile, AutoScalingHook(**keys), Elbv2Hook(**keys))
+        return cls(profile, AutoScalingHook(**keys), Elbv2Hook(**keys), IdentityHook(**keys))
 
     @property
     def name(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from include.store.artefacts import ArtefactStore
 log = logging.getLogger(__name__)
 
 RUN_TAG = "headroom-run"
+SERVICE_TAG = "headroom-service"
 PLAN_FOLDER = "plan"
 DISPATCHER_SCRIPT = REPOSITORY / "include" / "jmeter" / "arrivals.groovy"
 ORDERLY_END_S = 15.0
@@ -197,12 +198,20 @@ def _relative_to(path: Path, folder: Path) -> str:
 
 
 def running_shards(profile: ServiceProfile, run_id: str | None = None) -> list[dict[str, Any]]:
-    """ECS tasks of the load fleet's family that have not stopped; of one run if given."""
+    """ECS tasks that make load for this service and have not stopped; of one run if given."""
     fleet = profile.load.fleet
+    wanted = {SERVICE_TAG: profile.service} | ({} if run_id is None else {RUN_TAG: run_id})
     tasks = _hook(profile).running(fleet.cluster, fleet.task_definition.split(":")[0])
-    if run_id is None:
-        return tasks
-    return [task for task in tasks if {"key": RUN_TAG, "value": run_id} in task.get("tags", [])]
+    return [task for task in tasks if wanted.items() <= _tags(task).items()]
+
+
+def shard_tags(service: str, run_id: str) -> dict[str, str]:
+    """What marks a container task as part of a run's fleet."""
+    return {SERVICE_TAG: service, RUN_TAG: run_id}
+
+
+def _tags(task: Mapping[str, Any]) -> dict[str, str]:
+    return {tag["key"]: tag["value"] for tag in task.get("tags", [])}
 
 
 def dismiss_fleet(plan: RunPlan, store: ArtefactStore, sleep: Callable[[float], None] = time.sleep) -> float:

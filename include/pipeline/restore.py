@@ -19,6 +19,7 @@ from include.pipeline.environment import (
     read_journal,
     restore,
 )
+from include.pipeline.fleet import running_shards
 from include.pipeline.installation import Installation
 from include.pipeline.run_folder import RunFolder
 from include.pipeline.run_plan import PLAN_PATH, run_key
@@ -81,6 +82,12 @@ def _restore(root: ArtefactStore, folder: RunFolder, *, dry_run: bool) -> int:
             found.append("This run was restored and has freed the environment: what differs now is left as it is.")
         print("\n".join(found) or "Everything is as it was before the run.")
         return 1 if found else 0
+    plan = folder.plan()
+    if alive := [task["taskArn"] for task in running_shards(plan.profile, plan.run_id)]:
+        raise GuardRefused(
+            f"Load containers of this run are still alive: {', '.join(alive)}. End the run first (mark it as failed: "
+            "its teardowns restore by themselves), or stop them (`aws ecs stop-task`)."
+        )
     outcome = restore(environment, root, folder.store)
     for line in [*outcome["differences"], *outcome["conflicts"]]:
         print(line)

@@ -95,6 +95,7 @@ def check(service: str) -> dict[str, Any]:
     )
     checks.check_scheduling(plan.profile, scheduling)
     checks.check_durations(plan.profile)
+    checks.check_account(environment)
     target = environment.target()
     prepared = check_plan(plan.profile, target)
     check_resources(plan.profile)

@@ -22,7 +22,7 @@ from include.loadgen.exits import ExitCode
 from include.pipeline import fleet as module
 from include.pipeline.conductor import Conductor
 from include.pipeline.environment import Environment
-from include.pipeline.fleet import RUN_TAG, check_plan, dismiss_fleet, open_fleet, running_shards
+from include.pipeline.fleet import check_plan, dismiss_fleet, open_fleet, running_shards, shard_tags
 from include.pipeline.run_folder import RunFolder
 from include.pipeline.run_plan import RunPlan
 from include.pipeline.stages import conductor_for
@@ -83,7 +83,7 @@ class Fleet:
             launchType=fleet.launch_type,
             networkConfiguration=arguments["network_configuration"],
             overrides={"containerOverrides": [changed]},
-            tags=[{"key": RUN_TAG, "value": self.plan.run_id}],
+            tags=[{"key": key, "value": value} for key, value in shard_tags("checkout", self.plan.run_id).items()],
         )
         self.tasks[shard] = answer["tasks"][0]["taskArn"]
 

@@ -17,7 +17,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from include.capacity.errors import HeadroomError, NotReady
 from include.pipeline import tasks
 from include.pipeline.environment import JOURNAL_PATH, Environment, lock_path
-from include.pipeline.fleet import RUN_TAG, running_shards
+from include.pipeline.fleet import running_shards, shard_tags
 from include.pipeline.installation import SERVICES
 from include.pipeline.run_folder import RunFolder
 from include.pipeline.run_plan import RunPlan
@@ -69,6 +69,12 @@ def test_a_missing_part_is_named_with_its_key(
     text = refusal(started, plan_with({key: value}))
     assert told in text
     assert f"Check {key}" in text
+
+
+def test_a_connection_to_another_account_is_refused(sandbox: RunningSandbox, started: Start) -> None:
+    text = refusal(started, plan_with({"aws.account": "999999999999"}))
+    assert "leads to account 123456789012" in text
+    assert "aws.account of the service profile allows only 999999999999" in text
 
 
 @pytest.mark.parametrize("word", ["connection", "endpoint"])
@@ -242,7 +248,7 @@ def test_another_runs_shards_are_named(sandbox: RunningSandbox, started: Start) 
             "awsvpcConfiguration": {"subnets": resources["subnets"], "securityGroups": [resources["security_group"]]}
         },
         overrides={"containerOverrides": [{"name": "shard", "command": ["sleep", "60"]}]},
-        tags=[{"key": RUN_TAG, "value": "manual__other"}],
+        tags=[{"key": key, "value": value} for key, value in shard_tags("checkout", "manual__other").items()],
     )["tasks"][0]["taskArn"]
     plan = plan_with({})
     try:

@@ -16,7 +16,7 @@ from include.capacity.errors import NotReady, StoreError
 from include.pipeline import restore as by_hand
 from include.pipeline import tasks
 from include.pipeline.environment import JOURNAL_PATH, Environment, claim_of, lock_path
-from include.pipeline.fleet import RUN_TAG, dismiss_fleet, running_shards
+from include.pipeline.fleet import dismiss_fleet, running_shards, shard_tags
 from include.pipeline.run_folder import RunFolder
 from include.pipeline.run_plan import RunPlan
 from include.store.artefacts import ArtefactStore
@@ -98,7 +98,7 @@ def test_the_fleet_ends_even_where_the_store_takes_no_dismissal(sandbox: Running
             "awsvpcConfiguration": {"subnets": resources["subnets"], "securityGroups": [resources["security_group"]]}
         },
         overrides={"containerOverrides": [{"name": "shard", "command": ["sleep", "60"]}]},
-        tags=[{"key": RUN_TAG, "value": RUN_ID}],
+        tags=[{"key": key, "value": value} for key, value in shard_tags("checkout", RUN_ID).items()],
     )
     wait_for("the shard", lambda: running_shards(plan.profile, RUN_ID))
     (tmp_path / "no-folder").write_text("")
@@ -143,7 +143,13 @@ def test_restoring_by_hand(
         patch.setenv("AIRFLOW_CONN_AWS_DEFAULT", connection_to(f"http://127.0.0.1:{free_port()}"))
         patch.setenv("AWS_MAX_ATTEMPTS", "1")
         status, _, said = restore("checkout", RUN_ID)
-        assert (status, "Not restored: AWS (autoscaling in us-east-1) does not answer" in said) == (1, True)
+        assert (status, "Not restored: AWS (ecs in us-east-1) does not answer" in said) == (1, True)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(by_hand, "running_shards", lambda profile, run_id: [{"taskArn": "arn:aws:ecs:task/alive"}])
+        status, _, said = restore("checkout", RUN_ID)
+        assert (status, "Load containers of this run are still alive: arn:aws:ecs:task/alive" in said) == (1, True)
+        assert settings_of(environment) == changed
 
     status, said, _ = restore("checkout", RUN_ID)
     assert (status, said.strip().splitlines()[-1]) == (0, "Restored.")

@@ -10,7 +10,7 @@ import argparse
 import logging
 import sys
 
-from include.capacity.errors import ConfigError, GuardRefused, HeadroomError, NotReady
+from include.capacity.errors import GuardRefused, HeadroomError, NotReady
 from include.pipeline.environment import (
     RESTORED_PATH,
     Environment,
@@ -21,11 +21,8 @@ from include.pipeline.environment import (
 )
 from include.pipeline.fleet import running_shards
 from include.pipeline.installation import Installation
-from include.pipeline.run_folder import RunFolder
-from include.pipeline.run_plan import PLAN_PATH, run_key
+from include.pipeline.run_folder import RunFolder, folder_of_run
 from include.store.artefacts import ArtefactStore
-
-RUNS_SHOWN = 10
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -44,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
         logging.getLogger(name).setLevel(logging.WARNING)
     try:
         root = Installation.from_environment().store()
-        folder = _folder_of_run(root, arguments.service, arguments.run_id)
+        folder = folder_of_run(root, arguments.service, arguments.run_id)
         return _restore(root, folder, dry_run=arguments.dry_run)
     except (GuardRefused, NotReady) as error:
         print(f"Not restored: {error}", file=sys.stderr)
@@ -52,20 +49,6 @@ def main(argv: list[str] | None = None) -> int:
     except HeadroomError as error:
         print(error, file=sys.stderr)
         return 2
-
-
-def _folder_of_run(root: ArtefactStore, service: str, run_id: str) -> RunFolder:
-    """Raises ConfigError with the runs that there are."""
-    folder = RunFolder.of(service, run_id)
-    if not folder.store.exists(PLAN_PATH):
-        known = [name for name in root.names(service) if root.exists(f"{service}/{name}/{PLAN_PATH}")]
-        cure = (
-            f"The latest there: {', '.join(known[-RUNS_SHOWN:])}."
-            if known
-            else f"There is no run of {service!r} at all. Is HEADROOM_ARTEFACTS set as it is for Airflow?"
-        )
-        raise ConfigError(root.url, f"{service}/{run_key(run_id)}", "is no run.", cure)
-    return folder
 
 
 def _restore(root: ArtefactStore, folder: RunFolder, *, dry_run: bool) -> int:

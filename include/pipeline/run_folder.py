@@ -15,10 +15,11 @@ from include.capacity.codec import (
     second_from_json,
     second_to_json,
 )
+from include.capacity.errors import ConfigError
 from include.capacity.models import Answer, FleetSecond, ProbeResult
 from include.capacity.report.tables import run_second
 from include.pipeline.installation import Installation
-from include.pipeline.run_plan import STAGES, RunPlan, load, run_key
+from include.pipeline.run_plan import PLAN_PATH, STAGES, RunPlan, load, run_key
 from include.store.artefacts import ArtefactStore
 
 ANSWER_PATH = "answer.json"
@@ -26,6 +27,7 @@ SMOKE_PATH = "smoke.json"
 NOTES_PATH = "notes.json"
 COLLECTED_PATH = "collected.json"
 RESULT_PATH = "result.json"
+RUNS_SHOWN = 10  # of those that there are, to somebody who named another
 
 
 def run_store(installation: Installation, service: str, run_id: str) -> ArtefactStore:
@@ -104,3 +106,17 @@ class RunFolder:
 
     def notes(self) -> dict[str, Any]:
         return json.loads(self.store.read_or_none(NOTES_PATH) or b"{}")
+
+
+def folder_of_run(root: ArtefactStore, service: str, run_id: str) -> RunFolder:
+    """The folder of a run that exists. Raises ConfigError, which names the latest runs that there are."""
+    folder = RunFolder.of(service, run_id)
+    if not folder.store.exists(PLAN_PATH):
+        known = [name for name in root.names(service) if root.exists(f"{service}/{name}/{PLAN_PATH}")]
+        cure = (
+            f"The latest there: {', '.join(known[-RUNS_SHOWN:])}."
+            if known
+            else f"There is no run of {service!r} at all. Is HEADROOM_ARTEFACTS set as it is for Airflow?"
+        )
+        raise ConfigError(root.url, f"{service}/{run_key(run_id)}", "is no run.", cure)
+    return folder

@@ -137,9 +137,12 @@ class ArtefactStore:
                 self._fs.put_file(local_path, temporary)
 
     def download(self, path: str, local_path: str) -> None:
-        """Copies an object to a local file. Raises FileNotFoundError when there is no such object."""
-        with self._told("read", path):
-            self._fs.get_file(self._path(path), local_path)
+        """Copies an object to a local file. That there is no such object is a StoreError here."""
+        try:
+            with self._told("read", path):
+                self._fs.get_file(self._path(path), local_path)
+        except FileNotFoundError as error:
+            raise StoreError(f"{self.url}/{path} cannot be read: there is no such object.") from error
 
     @contextlib.contextmanager
     def _told(self, done: str, path: str) -> Iterator[None]:

@@ -95,6 +95,8 @@ def test_files_go_in_and_out(store: ArtefactStore, tmp_path: Path) -> None:
     assert (tmp_path / "out").read_bytes() == b"content"
     with pytest.raises(FileNotFoundError):
         store.upload(str(tmp_path / "missing"), "x")
+    with pytest.raises(StoreError, match="nothing cannot be read: there is no such object"):
+        store.download("nothing", str(tmp_path / "out"))
 
 
 def test_any_error_of_a_file_system_is_a_store_error(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def test_a_plan_that_is_not_in_the_store_ends_it_with_the_reason(
     monkeypatch.setattr(program, "STORE_PATIENCE_S", 0.0)
     store.write(SPEC_PATH, spec().dumps())
     assert Program(settings(tmp_path), store).run() == 8
-    assert "plan.jmx cannot be copied" in final_report(store).end_reason
+    assert "plan.jmx cannot be read" in final_report(store).end_reason
 
 
 def test_a_shard_that_the_fleet_does_not_have_is_refused(tmp_path: Path, store: ArtefactStore) -> None:

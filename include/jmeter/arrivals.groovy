@@ -412,7 +412,7 @@ final class ControlReader implements Runnable {
     }
 }
 
-/** Writes the status file until the JVM ends. */
+/** Writes the status file until the JVM ends, and a last time then: an arrival since the last period counts, too. */
 @CompileStatic
 final class StatusWriter implements Runnable {
     private static final long PERIOD_MILLIS = 200L
@@ -428,13 +428,17 @@ final class StatusWriter implements Runnable {
 
     void run() {
         while (true) {
-            try {
-                Files.write(temporary, text().getBytes(StandardCharsets.US_ASCII))
-                Files.move(temporary, file, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING)
-            } catch (IOException ignored) {
-                // The shard program notices a status that gets old, and a disk that is full.
-            }
+            write()
             Thread.sleep(PERIOD_MILLIS)
+        }
+    }
+
+    synchronized void write() {
+        try {
+            Files.write(temporary, text().getBytes(StandardCharsets.US_ASCII))
+            Files.move(temporary, file, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING)
+        } catch (IOException ignored) {
+            // The shard program notices a status that gets old, and a disk that is full.
         }
     }
 
@@ -481,16 +485,18 @@ Dispatcher dispatcher = new Dispatcher(
     Double.parseDouble(props.getProperty('headroom.max_rate')),
     Double.parseDouble(props.getProperty('headroom.lease_s', '3'))
 )
+StatusWriter status = new StatusWriter(dispatcher, Paths.get(props.getProperty('headroom.status')))
 Map<String, Runnable> workers = [
     'headroom-dispatcher': dispatcher,
     'headroom-control'   : new ControlReader(dispatcher, Paths.get(props.getProperty('headroom.control'))),
-    'headroom-status'    : new StatusWriter(dispatcher, Paths.get(props.getProperty('headroom.status'))),
+    'headroom-status'    : status,
 ]
 workers.each { String name, Runnable work ->
     Thread thread = new Thread(work, name)
     thread.daemon = true
     thread.start()
 }
+Runtime.runtime.addShutdownHook(new Thread({ status.write() } as Runnable, 'headroom-last-status'))
 props.put('headroom.arrivals', dispatcher)
 if (binding.hasVariable('SampleResult')) {
     SampleResult.setIgnore()

@@ -71,7 +71,7 @@ def test_a_killed_shard_makes_a_probe_invalid_and_is_replaced(stack: Stack, unch
     victim = stack.processes("include.loadgen")[0]
     jmeters = len(stack.processes("ApacheJMeter.jar"))
     os.kill(victim, signal.SIGKILL)
-    stack.until("the end of its JMeter", lambda: len(stack.processes("ApacheJMeter.jar")) < jmeters, 1.0)
+    stack.until("the end of its JMeter", lambda: len(stack.processes("ApacheJMeter.jar")) < jmeters, 3.0)
     state = stack.wait(run_id).state
     probes = [probe for probe in stack.json(run_id, "result.json")["probes"] if probe["stage"] in ("search", "confirm")]
     assert any(probe["validity"]["status"] == "invalid" for probe in probes)

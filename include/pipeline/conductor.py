@@ -17,7 +17,7 @@ from include.capacity.fleet import FleetTotals, FleetView
 from include.capacity.histogram import Histogram
 from include.capacity.judgement.probe import judge
 from include.capacity.judgement.watching import watch
-from include.capacity.models import FleetSecond, ProbeResult, Slo, Step, ValidityLimits
+from include.capacity.models import HOLD_COMPLETE, FleetSecond, ProbeResult, Slo, Step, ValidityLimits
 from include.capacity.protocol import COMMAND_PATH, Command, ShardReport, report_path, shard_folder
 from include.store.artefacts import ArtefactStore
 
@@ -215,7 +215,7 @@ class Conductor:
         started = now()
         first = math.ceil(started + 0.15)  # the first whole second with the rate in force
         end = first + math.ceil(step.hold_s)
-        stop = "hold complete"
+        stop = HOLD_COMPLETE
         while now() < end + REPORT_GRACE_S:
             self._clock.sleep(POLL_S)
             self._renew()

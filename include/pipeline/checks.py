@@ -9,7 +9,7 @@ from typing import Any
 from include.capacity.errors import ConfigError, GuardRefused, NotReady
 from include.capacity.profile import ServiceProfile
 from include.pipeline.environment import Environment, claim_of, held_message
-from include.pipeline.fleet import RUN_TAG, running_shards
+from include.pipeline.fleet import RUN_TAG, running_shards, tags_of
 from include.store.artefacts import ArtefactStore
 
 SLOTS_BESIDE_SHARDS = 2
@@ -89,8 +89,8 @@ def check_free(environment: Environment, root: ArtefactStore, run_id: str) -> No
 
 
 def _run_of(task: Mapping[str, Any]) -> str:
-    runs = [tag["value"] for tag in task.get("tags", []) if tag["key"] == RUN_TAG]
-    return f"run {runs[0]!r}" if runs else "of no known run"
+    run = tags_of(task).get(RUN_TAG)
+    return f"run {run!r}" if run is not None else "of no known run"
 
 
 def check_group(environment: Environment) -> None:

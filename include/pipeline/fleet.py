@@ -202,7 +202,7 @@ def running_shards(profile: ServiceProfile, run_id: str | None = None) -> list[d
     fleet = profile.load.fleet
     wanted = {SERVICE_TAG: profile.service} | ({} if run_id is None else {RUN_TAG: run_id})
     tasks = _hook(profile).running(fleet.cluster, fleet.task_definition.split(":")[0])
-    return [task for task in tasks if wanted.items() <= _tags(task).items()]
+    return [task for task in tasks if wanted.items() <= tags_of(task).items()]
 
 
 def shard_tags(service: str, run_id: str) -> dict[str, str]:
@@ -210,7 +210,8 @@ def shard_tags(service: str, run_id: str) -> dict[str, str]:
     return {SERVICE_TAG: service, RUN_TAG: run_id}
 
 
-def _tags(task: Mapping[str, Any]) -> dict[str, str]:
+def tags_of(task: Mapping[str, Any]) -> dict[str, str]:
+    """The tags of a described ECS task, by key."""
     return {tag["key"]: tag["value"] for tag in task.get("tags", [])}
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from include.capacity.errors import ConfigError, GuardRefused, NotReady
 from include.capacity.profile import ServiceProfile
-from include.pipeline.environment import Environment, claim_of, held_message
+from include.pipeline.environment import Environment
+from include.pipeline.environment_lock import claim_of, held_message
 from include.pipeline.fleet import RUN_TAG, running_shards, tags_of
 from include.store.artefacts import ArtefactStore
 

@@ -6,7 +6,6 @@ restoring needs nothing but the journal, may be repeated, and sees what somebody
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -17,9 +16,11 @@ from urllib.parse import urlsplit
 from headroom_airflow.hooks.autoscaling import AutoScalingHook
 from headroom_airflow.hooks.elbv2 import Elbv2Hook
 from headroom_airflow.hooks.identity import IdentityHook
-from include.capacity.errors import ConfigError, GuardRefused, InvalidData, NotReady
+from include.capacity.errors import ConfigError, GuardRefused, NotReady
 from include.capacity.profile import ServiceProfile
+from include.pipeline.environment_lock import claim_of, held_message, release, take
 from include.store.artefacts import ArtefactStore
+from include.store.documents import mapping_in
 
 log = logging.getLogger(__name__)
 
@@ -135,10 +136,6 @@ def split_url(url: str) -> tuple[str, str, int]:
 # -- journal ----------------------------------------------------------------------------------------------------------
 
 
-def lock_path(environment: Environment) -> str:
-    return f"environments/{environment.name}.json"
-
-
 def open_journal(
     environment: Environment, root: ArtefactStore, folder: ArtefactStore, run: Mapping[str, str]
 ) -> dict[str, Any]:
@@ -154,9 +151,7 @@ def open_journal(
         journal = _undo_record(environment, run)
         folder.write_json(JOURNAL_PATH, journal)
         folder.delete(RESTORED_PATH)
-    claim = json.dumps(dict(run), sort_keys=True).encode()
-    if not root.create(lock_path(environment), claim, durable=True) and claim_of(environment, root) != dict(run):
-        raise GuardRefused(held_message(environment, root))
+    take(environment, root, run)
     return journal
 
 
@@ -173,23 +168,6 @@ def _undo_record(environment: Environment, run: Mapping[str, str]) -> dict[str, 
         "sizes": {name: {"before": before[name], "ours": ours[name]} for name in SIZES},
         "suspended": {"before": suspended, "ours": sorted(set(suspended) | set(SUSPENDED))},
     }
-
-
-def claim_of(environment: Environment, root: ArtefactStore) -> dict[str, Any] | None:
-    """The run that holds the environment; None when it is free. Raises InvalidData for a lock that cannot be read."""
-    data = root.read_or_none(lock_path(environment))
-    cure = "If no run of this environment is under way or unrestored, delete this object."
-    return None if data is None else _mapping(data, f"{root.url}/{lock_path(environment)}", cure)
-
-
-def held_message(environment: Environment, root: ArtefactStore) -> str:
-    holder = claim_of(environment, root) or {}
-    return (
-        f"The environment {environment.name} is held by run {holder.get('run_id', 'unknown')!r} of "
-        f"{holder.get('dag_id', 'unknown')}. Wait for its end; if it is over and was not restored, "
-        f"run `python -m include.pipeline.restore {holder.get('service', '<service>')} "
-        f"{holder.get('run_id', '<run id>')!r}`."
-    )
 
 
 def prescale(
@@ -224,7 +202,7 @@ def restore(
         raise GuardRefused(held_message(environment, root))
     if holder is None and (restored := folder.read_or_none(RESTORED_PATH)) is not None:
         # done before, and freed: what differs now is not this run's
-        outcome = _mapping(restored, f"{folder.url}/{RESTORED_PATH}", "Delete this object to restore once more.")
+        outcome = mapping_in(restored, f"{folder.url}/{RESTORED_PATH}", "Delete this object to restore once more.")
         if not outcome["equal"] and not differences_to(environment, journal):  # somebody has settled the conflicts
             outcome = {"equal": True, "differences": [], "conflicts": []}
             folder.write_json(RESTORED_PATH, outcome)
@@ -260,7 +238,7 @@ def restore(
     outcome = {"equal": not differences, "differences": differences, "conflicts": conflicts}
     folder.write_json(RESTORED_PATH, outcome)
     if len(differences) == len(conflicts):  # what is left is somebody else's decision
-        _release(environment, root, journal)
+        release(environment, root, journal["run"])
     return outcome
 
 
@@ -268,14 +246,7 @@ def read_journal(folder: ArtefactStore) -> dict[str, Any] | None:
     """None when the run never wrote one, which means that it changed nothing. Raises InvalidData for a broken one."""
     data = folder.read_or_none(JOURNAL_PATH)
     cure = "Restore the group's sizes and suspended processes by hand; the log of the task journal shows them."
-    return None if data is None else _mapping(data, f"{folder.url}/{JOURNAL_PATH}", cure)
-
-
-def _mapping(data: bytes, path: str, cure: str) -> dict[str, Any]:
-    try:
-        return dict(json.loads(data))
-    except (ValueError, TypeError) as error:
-        raise InvalidData(f"{path} is not readable: {error}. {cure}") from None
+    return None if data is None else mapping_in(data, f"{folder.url}/{JOURNAL_PATH}", cure)
 
 
 def differences_to(environment: Environment, journal: Mapping[str, Any]) -> list[str]:
@@ -293,8 +264,3 @@ def differences_to(environment: Environment, journal: Mapping[str, Any]) -> list
             f"{process} is {'active and was suspended' if process in before else 'suspended and was not'}"
         )
     return differences
-
-
-def _release(environment: Environment, root: ArtefactStore, journal: Mapping[str, Any]) -> None:
-    if claim_of(environment, root) == journal["run"]:
-        root.delete(lock_path(environment))

@@ -14,11 +14,11 @@ from include.capacity.errors import GuardRefused, HeadroomError, NotReady
 from include.pipeline.environment import (
     RESTORED_PATH,
     Environment,
-    claim_of,
     differences_to,
     read_journal,
     restore,
 )
+from include.pipeline.environment_lock import claim_of
 from include.pipeline.fleet import running_shards
 from include.pipeline.installation import Installation
 from include.pipeline.run_folder import RunFolder, folder_of_run

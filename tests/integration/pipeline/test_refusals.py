@@ -16,7 +16,8 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from include.capacity.errors import HeadroomError, NotReady
 from include.pipeline import tasks
-from include.pipeline.environment import JOURNAL_PATH, Environment, lock_path
+from include.pipeline.environment import JOURNAL_PATH, Environment
+from include.pipeline.environment_lock import lock_path
 from include.pipeline.fleet import running_shards, shard_tags
 from include.pipeline.installation import SERVICES
 from include.pipeline.run_folder import RunFolder

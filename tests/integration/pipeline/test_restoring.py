@@ -15,7 +15,8 @@ from airflow.sdk.exceptions import AirflowFailException
 from include.capacity.errors import NotReady, StoreError
 from include.pipeline import restore as by_hand
 from include.pipeline import tasks
-from include.pipeline.environment import JOURNAL_PATH, Environment, claim_of, lock_path
+from include.pipeline.environment import JOURNAL_PATH, Environment
+from include.pipeline.environment_lock import claim_of, lock_path
 from include.pipeline.fleet import dismiss_fleet, running_shards, shard_tags
 from include.pipeline.run_folder import RunFolder
 from include.pipeline.run_plan import RunPlan

@@ -36,6 +36,10 @@ class GuardRefused(HeadroomError):
     """A guard rail forbids the run: target off the allow-list, limit exceeded, environment in use."""
 
 
+class RunStopped(GuardRefused):
+    """Somebody or something outside ended the run while it was under way: an alarm, a stop order, a guard rail."""
+
+
 class NotReady(HeadroomError):
     """Something outside is not (yet) in the needed state. A retry may help."""
 

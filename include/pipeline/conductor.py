@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from include.capacity.errors import HeadroomError, InvalidData, NotReady, StoreError
+from include.capacity.errors import HeadroomError, InvalidData, NotReady, RunStopped, StoreError
 from include.capacity.fleet import FleetTotals, FleetView
 from include.capacity.histogram import Histogram
 from include.capacity.judgement.probe import judge
@@ -51,6 +51,7 @@ class Conductor:
 
     Args:
         observe: returns the environment as seen now (such as healthy instances); stored with each probe.
+        stop_reason: why the run must end at once, None while it may go on; asked at each poll, so it must not wait.
     """
 
     def __init__(
@@ -63,10 +64,12 @@ class Conductor:
         slo: Slo,
         limits: ValidityLimits,
         observe: Callable[[], Mapping[str, float]] = dict,
+        stop_reason: Callable[[], str | None] = lambda: None,
         clock: Clock | None = None,
     ) -> None:
         self._store, self._stage, self._lease_s = store, stage, lease_s
         self._slo, self._limits, self._observe = slo, limits, observe
+        self._stop_reason = stop_reason
         self._clock = clock or Clock()
         self._view = FleetView(shards)
         self._next_report: dict[tuple[int, str], int] = {}
@@ -106,6 +109,13 @@ class Conductor:
             self.command(0)
         except StoreError as error:
             log.warning("The fleet stands down by its lease only: %s", error)
+
+    def _wait(self) -> None:
+        """Until the next poll. Raises RunStopped, the load standing down, when the run must end."""
+        self._clock.sleep(POLL_S)
+        if (reason := self._stop_reason()) is not None:
+            self.stand_down()
+            raise RunStopped(reason)
 
     def _renew(self) -> None:
         if self._clock.now() - self._sent_at >= self._lease_s / 3:
@@ -165,7 +175,7 @@ class Conductor:
                     "Look at the logs of the load_fleet tasks; is there a free worker slot for each shard?"
                 )
             self._renew()
-            self._clock.sleep(POLL_S)
+            self._wait()
 
     def _state(self, shard: int) -> str:
         report = self._view.latest(shard)
@@ -186,7 +196,7 @@ class Conductor:
         self.patiently(lambda: self.command(rate_per_s))
         start = self._clock.now()
         while (elapsed := self._clock.now() - start) < at_most_s:
-            self._clock.sleep(POLL_S)
+            self._wait()
             self._renew()
             self.poll()
             covered = self._view.covered_until()
@@ -217,7 +227,7 @@ class Conductor:
         end = first + math.ceil(step.hold_s)
         stop = HOLD_COMPLETE
         while now() < end + REPORT_GRACE_S:
-            self._clock.sleep(POLL_S)
+            self._wait()
             self._renew()
             self.poll()
             seconds = self._finished_seconds(first, end)

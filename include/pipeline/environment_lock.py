@@ -1,6 +1,6 @@
 """One run at a time holds an environment: an object in the artefact store says which.
 
-A pool of Airflow holds a task and not a run, and two installations may share an environment; the store is what they share.
+A pool of Airflow holds a task and not a run, and two installations may share an environment; both share the store.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from include.capacity.errors import Inconclusive, NotReady
 from include.capacity.judgement.light_load import healthy_arrival_s
-from include.capacity.models import Done, FleetSecond, ProbeResult, Step
+from include.capacity.models import Done, FleetSecond, ProbeResult, SearchSettings, Slo, Step
 from include.capacity.search.decision import next_step
 from include.pipeline.conductor import Conductor, Stage
 from include.pipeline.run_folder import SMOKE_PATH, RunFolder
@@ -24,9 +24,17 @@ SMOKE_S = 5.0
 WARM_AT_LEAST_S, WARM_AT_MOST_S = 8.0, 40.0
 
 Observe = Callable[[], Mapping[str, float]]
+Decide = Callable[[SearchSettings, Slo, Sequence[ProbeResult]], Step | Done]
 
 
-def conductor_for(folder: RunFolder, plan: RunPlan, stage: str, try_number: int, observe: Observe) -> Conductor:
+def conductor_for(
+    folder: RunFolder,
+    plan: RunPlan,
+    stage: str,
+    try_number: int,
+    observe: Observe,
+    stop_reason: Callable[[], str | None] = lambda: None,
+) -> Conductor:
     """A conductor whose commands win over those of earlier stages and earlier tries of the same stage."""
     return Conductor(
         folder.store,
@@ -36,6 +44,7 @@ def conductor_for(folder: RunFolder, plan: RunPlan, stage: str, try_number: int,
         slo=plan.profile.slo_conditions(),
         limits=plan.profile.validity_limits(),
         observe=observe,
+        stop_reason=stop_reason,
     )
 
 
@@ -74,14 +83,18 @@ def run_smoke(folder: RunFolder, plan: RunPlan, conductor: Conductor) -> Mapping
     return facts
 
 
-def run_search(folder: RunFolder, plan: RunPlan, conductor: Conductor, *, prior_tps: float | None) -> None:
-    """Runs the search's steps until it wants a soak or is done."""
-    _drive(folder, plan, conductor, stage="search", prior_tps=prior_tps, stop_before="soak")
+def run_search(
+    folder: RunFolder, plan: RunPlan, conductor: Conductor, *, prior_tps: float | None, decide: Decide = next_step
+) -> None:
+    """Runs the search's steps until it wants a soak or is done. `decide` may ask for less than `next_step` does."""
+    _drive(folder, plan, conductor, stage="search", prior_tps=prior_tps, stop_before="soak", decide=decide)
 
 
-def run_confirm(folder: RunFolder, plan: RunPlan, conductor: Conductor, *, prior_tps: float | None) -> None:
+def run_confirm(
+    folder: RunFolder, plan: RunPlan, conductor: Conductor, *, prior_tps: float | None, decide: Decide = next_step
+) -> None:
     """Runs soaks (and what they make necessary) until the search is done, and stores the answer."""
-    _drive(folder, plan, conductor, stage="confirm", prior_tps=prior_tps, stop_before=None)
+    _drive(folder, plan, conductor, stage="confirm", prior_tps=prior_tps, stop_before=None, decide=decide)
     answer = folder.answer()
     log.info("Answer: %s", " ".join(answer.why))
     if answer.tps is None and answer.validity.status != "valid":
@@ -96,6 +109,7 @@ def _drive(
     stage: str,
     prior_tps: float | None,
     stop_before: str | None,
+    decide: Decide,
 ) -> None:
     settings, slo = plan.profile.search_settings(prior_tps), plan.profile.slo_conditions()
     history = folder.probes()
@@ -105,7 +119,7 @@ def _drive(
     transactions_per_arrival, smoke = folder.transactions_per_arrival(), folder.probes(["smoke"])
     conductor.wait_ready(READY_WITHIN_S)
     while True:
-        step = next_step(settings, slo, history)
+        step = decide(settings, slo, history)
         if isinstance(step, Done):
             folder.save_answer(step.answer)
             break

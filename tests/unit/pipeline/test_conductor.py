@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from include.capacity.errors import NotReady
+from include.capacity.errors import NotReady, RunStopped
 from include.capacity.models import Slo, SloCondition, Step, ValidityLimits
 from include.capacity.protocol import COMMAND_PATH, Command
 from include.pipeline.conductor import PROGRESS_PATH, Conductor, Stage
@@ -24,7 +25,9 @@ def store(tmp_path: Path) -> ArtefactStore:
     return ArtefactStore.open(str(tmp_path))
 
 
-def conductor(fleet: SimulatedFleet, epoch: int = 1001) -> Conductor:
+def conductor(
+    fleet: SimulatedFleet, epoch: int = 1001, stop_reason: Callable[[], str | None] = lambda: None
+) -> Conductor:
     return Conductor(
         fleet.store,
         Stage("search", epoch),
@@ -33,6 +36,7 @@ def conductor(fleet: SimulatedFleet, epoch: int = 1001) -> Conductor:
         slo=SLO,
         limits=LIMITS,
         observe=lambda: {"in_service": 2.0},
+        stop_reason=stop_reason,
         clock=fleet.clock(),
     )
 
@@ -71,6 +75,25 @@ def test_without_its_conductor_the_fleet_falls_to_zero_within_the_lease(store: A
     fleet.advance(2)
     assert fleet.rate() == 80
     fleet.advance(1.3)
+    assert fleet.rate() == 0
+
+
+@pytest.mark.parametrize("where", ["wait_ready", "warm", "run_step"])
+def test_a_stop_from_outside_ends_the_load_at_once(store: ArtefactStore, where: str) -> None:
+    fleet = SimulatedFleet(store)
+    stop_at = fleet.now + 4
+    conducted = conductor(fleet, stop_reason=lambda: "An alarm is on." if fleet.now > stop_at else None)
+    work = {
+        "wait_ready": lambda: conducted.wait_ready(60),
+        "warm": lambda: conducted.warm(60, at_least_s=30, at_most_s=30),
+        "run_step": lambda: conducted.run_step(PROBE, 0, transactions_per_arrival=1.0),
+    }[where]
+    if where == "wait_ready":
+        fleet.silent = {1}
+    with pytest.raises(RunStopped, match="An alarm is on"):
+        work()
+    assert fleet.now - stop_at < 0.5
+    fleet.advance(0.3)
     assert fleet.rate() == 0
 
 

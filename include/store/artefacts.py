@@ -17,6 +17,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from include.capacity.errors import InvalidData, StoreError
+from include.store.conditional import conditional
 
 
 class ArtefactStore:
@@ -106,6 +107,21 @@ class ArtefactStore:
             except FileExistsError:
                 return False
         return True
+
+    def read_versioned(self, path: str) -> tuple[bytes, str] | None:
+        """An object with its version, for `replace`; None when there is none."""
+        with contextlib.suppress(FileNotFoundError), self._told("read", path):
+            return conditional(self._fs, local=self._local).read(self._path(path))
+        return None
+
+    def replace(self, path: str, data: bytes, version: str) -> bool:
+        """Replaces an object only if it still is of this version (see `read_versioned`); False when it is not.
+
+        Other writers of the object must use `create` and `replace`, too. Give each writing a content of its own: where
+        a client repeats a request whose answer was lost, False may also mean that this very writing was done before.
+        """
+        with self._told("replaced", path):
+            return conditional(self._fs, local=self._local).replace(self._path(path), data, version)
 
     def delete(self, path: str) -> None:
         """Removes an object; one that is already gone is no error."""

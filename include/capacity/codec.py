@@ -167,6 +167,7 @@ def _condition_result(raw: Mapping[str, Any]) -> ConditionResult:
             label=str(condition["label"]),
             window_s=_optional(condition["window_s"]),
             may_fail_ratio=_number(condition["may_fail_ratio"]),
+            target_ms=_optional(condition.get("target_ms")),
         ),
         value=_optional(raw["value"]),
         met=bool(raw["met"]),

@@ -14,7 +14,9 @@ from include.capacity.protocol import GeneratorHealth, Outcome
 
 ALL_LABELS = "all"
 
-Metric = Literal["latency_p50_ms", "latency_p90_ms", "latency_p95_ms", "latency_p99_ms", "error_ratio"]
+Metric = Literal[
+    "latency_p50_ms", "latency_p90_ms", "latency_p95_ms", "latency_p99_ms", "error_ratio", "apdex", "throughput_tps"
+]
 QUANTILES: Mapping[str, float] = {
     "latency_p50_ms": 0.50,
     "latency_p90_ms": 0.90,
@@ -24,14 +26,36 @@ QUANTILES: Mapping[str, float] = {
 
 
 @dataclass(frozen=True, slots=True)
+class MetricFacts:
+    """What belongs to a metric whoever limits it: its name in sentences, its unit, and which direction is better."""
+
+    name: str
+    unit: Literal["ms", "ratio", "score", "tps"]
+    better: Literal["lower", "higher"]
+
+
+METRICS: Mapping[Metric, MetricFacts] = {
+    "latency_p50_ms": MetricFacts("p50 latency", "ms", "lower"),
+    "latency_p90_ms": MetricFacts("p90 latency", "ms", "lower"),
+    "latency_p95_ms": MetricFacts("p95 latency", "ms", "lower"),
+    "latency_p99_ms": MetricFacts("p99 latency", "ms", "lower"),
+    "error_ratio": MetricFacts("error ratio", "ratio", "lower"),
+    "apdex": MetricFacts("Apdex score", "score", "higher"),
+    "throughput_tps": MetricFacts("throughput", "tps", "higher"),
+}
+
+
+@dataclass(frozen=True, slots=True)
 class SloCondition:
-    """One promise: `metric` of `label` stays at or below `limit` over the window.
+    """One promise: `metric` of `label` stays on the good side of `limit` over the window; the limit itself is good.
 
     Attributes:
-        limit: milliseconds for latencies, a ratio (0..1) for errors.
+        limit: milliseconds for latencies, a ratio (0..1) for errors: the most. A score (0..1) for apdex, completed
+            transactions per second for the throughput: the least.
         label: transaction label, or `all`.
         window_s: None judges the whole measured part of a probe at once; else each consecutive window of this length.
         may_fail_ratio: share of the windows that may miss the limit (0 without a window).
+        target_ms: T of the Apdex: satisfied is who waits at most T, tolerating at most 4 T. None for other metrics.
     """
 
     metric: Metric
@@ -39,6 +63,15 @@ class SloCondition:
     label: str = ALL_LABELS
     window_s: float | None = None
     may_fail_ratio: float = 0.0
+    target_ms: float | None = None
+
+    @property
+    def higher_is_better(self) -> bool:
+        return METRICS[self.metric].better == "higher"
+
+    def missed_by(self, value: float) -> bool:
+        """Whether a value of the metric lies on the wrong side of the limit."""
+        return value < self.limit if self.higher_is_better else value > self.limit
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from include.capacity.models import QUANTILES, SearchSettings, Slo, SloCondition, ValidityLimits
+from include.capacity.models import METRICS, QUANTILES, Metric, SearchSettings, Slo, SloCondition, ValidityLimits
 from include.capacity.profile_errors import contradiction
 from include.capacity.units import MILLISECONDS, RATIO, SECONDS, TPS, parse_quantity
 
@@ -39,6 +39,7 @@ Text = Annotated[str, Field(min_length=1)]
 Texts = Annotated[tuple[Text, ...], Field(min_length=1)]
 Switch = Annotated[bool, Field(strict=True)]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Score = Annotated[float, Field(strict=True, gt=0, le=1, allow_inf_nan=False)]
 
 
 _URL_FORM = "an address such as http://shop:8080"
@@ -112,32 +113,42 @@ class SloEntry(_Model):
     latency_p95_ms: Annotated[Milliseconds | None, Field(alias="latency_p95")] = None
     latency_p99_ms: Annotated[Milliseconds | None, Field(alias="latency_p99")] = None
     error_ratio: Ratio | None = None
+    apdex: Annotated[Score | None, Field(description="a score above 0 and at most 1, such as 0.9")] = None
+    apdex_target_ms: Annotated[Milliseconds | None, Field(alias="apdex_target")] = None
+    throughput_tps: Annotated[Tps | None, Field(alias="throughput")] = None
     label: str = "all"
     window_s: Annotated[Seconds | None, Field(alias="window")] = None
     may_fail_ratio: Annotated[Ratio, Field(alias="may_fail")] = 0.0
 
     @model_validator(mode="after")
     def _one_metric(self) -> SloEntry:
-        metrics = "latency_p50, latency_p90, latency_p95, latency_p99, error_ratio"
-        given = [name.removesuffix("_ms") for name in self._given()]
+        given = [_key(name) for name in self._given()]
         if not given:
-            raise contradiction("names no metric.", f"Write one of {metrics}.", "")
+            raise contradiction("names no metric.", f"Write one of {', '.join(map(_key, METRICS))}.", "")
         if len(given) > 1:
             raise contradiction(f"stands beside {given[0]}.", "Write one metric a condition.", *reversed(given))
         if self.may_fail_ratio and self.window_s is None:
             raise contradiction("needs a window.", "Add one, such as `window: 10 s`.", "may_fail", "window")
+        if self.apdex is not None and self.apdex_target_ms is None:
+            raise contradiction(
+                "needs a target.", "Add the wait that satisfies, such as `apdex_target: 200 ms`.", "apdex"
+            )
+        if self.apdex is None and self.apdex_target_ms is not None:
+            raise contradiction("belongs to apdex.", "Add one, such as `apdex: 0.9`.", "apdex_target", "apdex")
         return self
 
-    def _given(self) -> dict[str, float]:
-        values = {
-            name: getattr(self, name)
-            for name in ("latency_p50_ms", "latency_p90_ms", "latency_p95_ms", "latency_p99_ms", "error_ratio")
-        }
+    def _given(self) -> dict[Metric, float]:
+        values: dict[Metric, float | None] = {name: getattr(self, name) for name in METRICS}
         return {name: value for name, value in values.items() if value is not None}
 
     def condition(self) -> SloCondition:
         ((metric, limit),) = self._given().items()
-        return SloCondition(metric, limit, self.label, self.window_s, self.may_fail_ratio)  # type: ignore[arg-type]
+        return SloCondition(metric, limit, self.label, self.window_s, self.may_fail_ratio, self.apdex_target_ms)
+
+
+def _key(metric: str) -> str:
+    """The profile's key of a metric: units stand in its value."""
+    return metric.removesuffix("_ms").removesuffix("_tps")
 
 
 class Search(_Model):
@@ -231,24 +242,29 @@ class ServiceProfile(_Model):
             problem = f"{validity.min_idle_threads} threads cannot be idle of {self.load.fleet.threads_per_shard}."
             cure = "Lower it, or raise load.fleet.threads_per_shard."
             raise contradiction(problem, cure, "validity.min_idle_threads", "load.fleet.threads_per_shard")
-        self._check_slo(search.probe_s - search.probe_discard_s)
+        self._check_slo(search.probe_s - search.probe_discard_s, search.lower_tps)
         return self
 
-    def _check_slo(self, measured_s: float) -> None:
+    def _check_slo(self, measured_s: float, lower_tps: float) -> None:
         seen: dict[tuple[str, str], int] = {}
         for place, entry in enumerate(self.slo):
             condition, key = entry.condition(), f"slo[{place}]"
             first = seen.setdefault((condition.metric, condition.label), place)
             if first != place:
-                problem = f"limits {condition.metric.removesuffix('_ms')} of {condition.label} again."
+                problem = f"limits {_key(condition.metric)} of {condition.label} again."
                 raise contradiction(problem, f"Keep it or slo[{first}].", key, f"slo[{first}]")
             if condition.window_s is not None and not 1 <= condition.window_s <= measured_s:
                 problem = f"{condition.window_s:g} s does not fit into the {measured_s:g} s that a probe is judged."
                 raise contradiction(problem, "Shorten it, or lengthen search.probe.", f"{key}.window", "search.probe")
             lag_ms = self.validity.max_lag_p99_ms
-            if condition.metric in QUANTILES and lag_ms >= condition.limit:
-                problem = f"a lag of {lag_ms:g} ms hides a latency limit of {condition.limit:g} ms ({key})."
+            limit_ms = condition.limit if condition.metric in QUANTILES else condition.target_ms
+            if limit_ms is not None and lag_ms >= limit_ms:
+                problem = f"a lag of {lag_ms:g} ms hides a latency limit of {limit_ms:g} ms ({key})."
                 raise contradiction(problem, "Set it well below every latency limit.", "validity.max_lag_p99", key)
+            if condition.metric == "throughput_tps" and condition.limit >= lower_tps:
+                problem = f"{condition.limit:g} tps is not below search.lower, which is {lower_tps:g} tps."
+                cure = "No more can complete than is offered: lower it, or raise search.lower."
+                raise contradiction(problem, cure, f"{key}.throughput", "search.lower")
 
     def slo_conditions(self) -> Slo:
         return Slo(tuple(entry.condition() for entry in self.slo))

@@ -79,7 +79,7 @@ def slo_text(conditions: Sequence[Mapping[str, Any]]) -> str:
             continue
         if condition["metric"] == "error_ratio":
             parts.append(f"error_ratio={condition['limit'] * 100:.10g} %")
-        else:
+        elif condition["metric"].startswith("latency_"):
             parts.append(f"{condition['metric'].removesuffix('_ms')}={condition['limit']:.10g} ms")
     return ",".join(parts)
 

@@ -24,6 +24,7 @@ CLEAR_SHORTFALL = 2.0  # times the allowed shortfall: no noise any more
 def latency_limit_s(slo: Slo) -> float:
     """The largest latency that the SLO speaks of, in seconds."""
     limits = [condition.limit / 1e3 for condition in slo.conditions if condition.metric in QUANTILES]
+    limits += [4 * condition.target_ms / 1e3 for condition in slo.conditions if condition.target_ms is not None]
     return max(limits, default=NO_LATENCY_LIMIT_S)
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from include.capacity.judgement import sums
-from include.capacity.judgement.conditions import describe, judge_condition
+from include.capacity.judgement.conditions import asked, describe, judge_condition
 from include.capacity.judgement.overload import (
     CLEAR_SHORTFALL,
     backlog,
@@ -72,7 +72,9 @@ def judge(
     arrivals_per_s = step.rate_tps / transactions_per_arrival
     healthy = healthy_in_flight(slo, arrivals_per_s, transactions_per_arrival, healthy_arrival_s)
     late = _unfinished(measured, healthy, transactions_per_arrival)
-    conditions = tuple(judge_condition(condition, measured, late) for condition in slo.conditions)
+    conditions = tuple(
+        judge_condition(condition, measured, late) for condition in slo.conditions if asked(condition, step)
+    )
 
     fell_behind = _behind(slo, measured, in_flight_start, transactions_per_arrival)
     short, allowed = shortfall(slo, measured, in_flight_start, transactions_per_arrival)

@@ -58,6 +58,29 @@ def slow_and_all(seconds: Iterable[FleetSecond], label: str, limit_ms: float) ->
     return slow, total
 
 
+def unhappy_and_all(seconds: Iterable[FleetSecond], label: str, target_ms: float) -> tuple[float, int]:
+    """What a label's transactions lack of a full Apdex, and how many they are: the score is 1 - unhappy / all.
+
+    Apdex Technical Specification 1.1: at most T satisfies, at most 4 T is tolerated and counts half, anything slower
+    frustrates; so does every failed transaction, however fast it failed.
+    """
+    unhappy, total = 0.0, 0
+    for outcome, part in rows_of(seconds, label):
+        total += part.total
+        if outcome == "ok":
+            unhappy += (part.count_above(target_ms * 1e3) + part.count_above(4 * target_ms * 1e3)) / 2
+        else:
+            unhappy += part.total
+    return unhappy, total
+
+
+def completed(seconds: Iterable[FleetSecond], label: str) -> int:
+    """Transactions that ended in the seconds; of one label those that began in them and came back."""
+    if label == ALL_LABELS:
+        return sum(second.completed for second in seconds)
+    return sum(part.total for _, part in rows_of(seconds, label))
+
+
 def offered(seconds: Iterable[FleetSecond]) -> int:
     """Arrivals that were dispatched."""
     return sum(second.offered for second in seconds)

@@ -6,7 +6,14 @@ import math
 from collections.abc import Sequence
 
 from include.capacity.judgement import sums
-from include.capacity.judgement.conditions import describe, judge_condition, samples
+from include.capacity.judgement.conditions import (
+    allowed_share,
+    asked,
+    bad_and_total,
+    describe,
+    judge_condition,
+    samples,
+)
 from include.capacity.judgement.overload import hard_overload, healthy_in_flight
 from include.capacity.judgement.stops import GUARD, OVERLOAD, SHARD, SLO, stop
 from include.capacity.models import ALL_LABELS, QUANTILES, FleetSecond, Slo, SloCondition, Step, ValidityLimits
@@ -113,6 +120,8 @@ def _slo_lost(step: Step, slo: Slo, seconds: Sequence[FleetSecond]) -> str | Non
     if step.kind not in ("probe", "soak") or not measured or planned_s <= len(measured):
         return None
     for condition in slo.conditions:
+        if not asked(condition, step):
+            continue
         if condition.window_s is None:
             if _budget_spent(condition, step, measured, planned_s):
                 return stop(
@@ -130,12 +139,10 @@ def _slo_lost(step: Step, slo: Slo, seconds: Sequence[FleetSecond]) -> str | Non
 
 
 def _budget_spent(condition: SloCondition, step: Step, measured: Sequence[FleetSecond], planned_s: float) -> bool:
-    if condition.metric in QUANTILES:
-        bad, total = sums.slow_and_all(measured, condition.label, condition.limit)
-        allowed = 1 - QUANTILES[condition.metric]
-    else:
-        good, bad = sums.good_and_bad(measured, condition.label)
-        total, allowed = good + bad, condition.limit
+    bad, total = bad_and_total(condition, measured)
+    allowed = allowed_share(condition)
+    if allowed is None:
+        return False  # what was not completed yet may still be made up for
     everything = samples(measured, ALL_LABELS)
     planned = step.rate_tps * planned_s * (total / everything if everything else 0.0)
     return bad > allowed * max(planned, total) * BUDGET_SLACK + 3

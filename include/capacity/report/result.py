@@ -8,20 +8,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from include.capacity.baseline.comparison import Comparison, RunLevel
-from include.capacity.models import ConditionResult, ProbeResult, SloCondition, Validity
+from include.capacity.models import METRICS, ConditionResult, ProbeResult, SloCondition, Validity
 from include.capacity.report.codec import to_json
 from include.capacity.report.facts import Environment, RunFacts, Sizes
 from include.capacity.report.schema import SCHEMA_VERSION, check_result
 
 INTERVAL_LEVEL = 0.9  # that of `Answer`
-
-_METRIC_NAMES = {
-    "latency_p50_ms": "p50 latency",
-    "latency_p90_ms": "p90 latency",
-    "latency_p95_ms": "p95 latency",
-    "latency_p99_ms": "p99 latency",
-    "error_ratio": "share of errors",
-}
 
 
 def build_result(facts: RunFacts) -> dict[str, Any]:
@@ -136,8 +128,13 @@ def acceptable(result: Mapping[str, Any]) -> bool:
 
 def condition_text(condition: SloCondition) -> str:
     """A condition in words, such as `p95 latency <= 250 ms`."""
-    limit = f"{condition.limit * 100:g} %" if condition.metric == "error_ratio" else f"{condition.limit:g} ms"
-    text = f"{_METRIC_NAMES[condition.metric]} <= {limit}"
+    facts = METRICS[condition.metric]
+    limit = {
+        "ratio": f"{condition.limit * 100:g} %",
+        "score": f"{condition.limit:g} (target {condition.target_ms or 0:g} ms)",
+    }.get(facts.unit, f"{condition.limit:g} {facts.unit}")
+    name = "share of errors" if condition.metric == "error_ratio" else facts.name
+    text = f"{name} {'>=' if condition.higher_is_better else '<='} {limit}"
     if condition.label != "all":
         text += f" for {condition.label}"
     if condition.window_s is not None:
@@ -160,7 +157,8 @@ def epoch_of(text: str) -> float:
 def _condition(condition: SloCondition) -> dict[str, Any]:
     return {
         **to_json(condition),
-        "unit": "ratio" if condition.metric == "error_ratio" else "ms",
+        "unit": METRICS[condition.metric].unit,
+        "better": METRICS[condition.metric].better,
         "text": condition_text(condition),
     }
 

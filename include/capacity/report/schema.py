@@ -1,7 +1,8 @@
 """The JSON Schema of result.json (draft 2020-12), version 1, and the check against it.
 
 The published file `result.schema.json` beside this module is what `python -m include.capacity.report.schema` prints; a
-test holds the two equal. Every key is always present; what is unknown is null.
+test holds the two equal. Every key is always written; what is unknown is null. Files of earlier versions may lack
+`LATER_KEYS`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 from jsonschema import Draft202012Validator
 
 from include.capacity.errors import InvalidData
+from include.capacity.models import METRICS
 
 SCHEMA_VERSION = 1
 TIME_PATTERN = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$"
@@ -95,6 +97,9 @@ def _validity(description: str) -> _Schema:
     )
 
 
+# not in the results of the first versions, which are still read
+LATER_KEYS = ("better", "target_ms")
+
 _SIZES = _object(
     "Sizes of the Auto Scaling group, in instances.",
     {"min": _count("Minimum."), "desired": _count("Desired."), "max": _count("Maximum.")},
@@ -112,11 +117,11 @@ _PERCENTILES = {
 }
 
 _CONDITION = {
-    "metric": _choice(
-        "What is limited.", "latency_p50_ms", "latency_p90_ms", "latency_p95_ms", "latency_p99_ms", "error_ratio"
-    ),
-    "limit": _number("The value that must not be exceeded: milliseconds for latencies, 0..1 for error_ratio."),
-    "unit": _choice("Unit of the limit.", "ms", "ratio"),
+    "metric": _choice("What is limited.", *METRICS),
+    "limit": _number("The last value that still counts as good, in the unit: a most or a least by `better`."),
+    "unit": _choice("Unit of the limit; a score runs from 0 to 1.", "ms", "ratio", "score", "tps"),
+    "better": _choice("Which direction of the metric is the good one.", "lower", "higher"),
+    "target_ms": _nullable(_number("T of the Apdex, in milliseconds; null for other metrics.")),
     "label": _text("Transaction label, or `all`."),
     "window_s": _nullable(_number("Length of the windows that are judged, in seconds; null: the probe as a whole.")),
     "may_fail_ratio": _number("Share of the windows that may miss the limit.", maximum=1),
@@ -211,7 +216,7 @@ _TOP: dict[str, _Schema] = {
         },
     ),
     "validity": _validity("Whether the run says anything about the service."),
-    "slo": _list("The conditions that a sustainable rate meets.", _object("One condition.", _CONDITION)),
+    "slo": _list("The conditions that a sustainable rate meets.", _object("One condition.", _CONDITION, LATER_KEYS)),
     "transactions_per_arrival": _number("Top-level samples that one arrival of the plan makes."),
     "probes": _list("All probes of all stages, by start.", _PROBE),
     "method": _object(

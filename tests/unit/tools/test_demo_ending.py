@@ -69,6 +69,7 @@ def test_the_truth_is_asked_for_the_slo_of_the_run() -> None:
         {"metric": "latency_p95_ms", "limit": 250.0, "label": "all"},
         {"metric": "latency_p99_ms", "limit": 900.0, "label": "checkout"},
         {"metric": "error_ratio", "limit": 0.01, "label": "all"},
+        {"metric": "apdex", "limit": 0.9, "label": "all", "target_ms": 200.0},
     ]
 
     assert slo_text(conditions) == "latency_p95=250 ms,error_ratio=1 %"

@@ -119,6 +119,21 @@ def _misspell(raw: dict[str, Any]) -> None:
             _set("slo", [{"error_ratio": "1 %", "window": "20 s"}]),
             "slo[0].window: 20 s does not fit into the 11 s that a probe is judged.",
         ),
+        (_set("slo", [{"apdex": 0.9}]), "slo[0].apdex: needs a target. Add the wait that satisfies, such as"),
+        (
+            _set("slo", [{"error_ratio": "1 %", "apdex_target": "200 ms"}]),
+            "slo[0].apdex_target: belongs to apdex. Add one, such as `apdex: 0.9`.",
+        ),
+        (_set("slo", [{"apdex": "90 %", "apdex_target": "200 ms"}]), "slo[0].apdex: '90 %' is not"),
+        (_set("slo", [{"apdex": 1.2, "apdex_target": "200 ms"}]), "slo[0].apdex: 1.2 is out of range."),
+        (
+            _set("slo", [{"apdex": 0.9, "apdex_target": "20 ms"}]),
+            "validity.max_lag_p99: a lag of 40 ms hides a latency limit of 20 ms (slo[0]).",
+        ),
+        (
+            _set("slo", [{"throughput": "20 tps"}]),
+            "slo[0].throughput: 20 tps is not below search.lower, which is 20 tps. No more can complete than is",
+        ),
     ],
 )
 def test_a_mistake_is_told_with_file_key_and_cure(
@@ -191,6 +206,20 @@ def test_params_replace_values_and_none_keeps_them() -> None:
     assert changed.model_dump(exclude={"search", "prescale", "load"}) == profile.model_dump(
         exclude={"search", "prescale", "load"}
     )
+
+
+def test_scores_and_throughputs_have_conditions_of_their_own(raw: dict[str, Any]) -> None:
+    raw["slo"] = [
+        {"apdex": 0.85, "apdex_target": "0.2 s", "label": "checkout"},
+        {"throughput": "600 tpm", "window": "5 s", "may_fail": "5 %"},
+    ]
+    profile = validate_profile(raw, "shop.yaml")
+    assert profile.slo_conditions().conditions == (
+        SloCondition("apdex", 0.85, "checkout", target_ms=200.0),
+        SloCondition("throughput_tps", 10.0, window_s=5.0, may_fail_ratio=0.05),
+    )
+    changed = with_overrides(profile, {"slo_latency_percentile": "p95", "slo_latency_ms": 400})
+    assert changed.slo_conditions().conditions[1:] == profile.slo_conditions().conditions
 
 
 def test_slo_params_replace_the_conditions_of_their_kind() -> None:

@@ -151,6 +151,8 @@ def test_conditions_in_words() -> None:
         "p99 latency <= 1500 ms for pay in each 5 s (10 % of them may miss it)"
     )
     assert condition_text(SloCondition("error_ratio", 0.001)) == "share of errors <= 0.1 %"
+    assert condition_text(SloCondition("apdex", 0.9, target_ms=200)) == "Apdex score >= 0.9 (target 200 ms)"
+    assert condition_text(SloCondition("throughput_tps", 15, window_s=5)) == "throughput >= 15 tps in each 5 s"
 
 
 @pytest.mark.parametrize(

@@ -188,6 +188,7 @@ class Guard(_Model):
     lease_s: Annotated[Seconds, Field(alias="lease", ge=1, le=5)] = 3.0
     idle_limit_s: Annotated[Seconds, Field(alias="idle_limit", ge=10)]
     max_duration_s: Annotated[Seconds, Field(alias="max_duration", gt=0)]
+    wait_for_environment_s: Annotated[Seconds, Field(alias="wait_for_environment")] = 0.0
 
 
 class ValidityRules(_Model):

@@ -38,7 +38,7 @@ def build_run(profile: ServiceProfile, profile_file: str, mode: Literal["weekly"
         doc_md=doc_md,
     ) as dag:
         resolved = task(tasks.resolve_plan)(profile_file, mode)
-        checked = task(tasks.check)(service)
+        checked = task(tasks.check, execution_timeout=_check_time(profile))(service)
         # The journal is the setup, and prescale ordinary work: a setup that fails half-way would not get its teardown.
         journal = task(tasks.journal)(service)
         prescaled = task(tasks.prescale)(service)
@@ -103,6 +103,11 @@ def _load_fleet(profile: ServiceProfile, shards: object) -> EcsRunTaskOperator:
         retries=3,
         map_index_template="shard {{ task.overrides['containerOverrides'][0]['environment'][1]['value'] }}",
     ).expand_kwargs(shards)
+
+
+def _check_time(profile: ServiceProfile) -> timedelta:
+    """The check may wait until another run of the environment is over."""
+    return timedelta(minutes=10, seconds=profile.guard.wait_for_environment_s)
 
 
 def _load_time(profile: ServiceProfile) -> timedelta:

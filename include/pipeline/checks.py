@@ -8,8 +8,8 @@ from typing import Any
 
 from include.capacity.errors import ConfigError, GuardRefused, NotReady
 from include.capacity.profile import ServiceProfile
-from include.pipeline.environment import Environment
-from include.pipeline.environment_lock import claim_of, held_message
+from include.pipeline.environment import Environment, is_settled
+from include.pipeline.environment_lock import wait_until_free
 from include.pipeline.fleet import RUN_TAG, running_shards, tags_of
 from include.store.artefacts import ArtefactStore
 
@@ -76,11 +76,10 @@ def check_account(environment: Environment) -> None:
         )
 
 
-def check_free(environment: Environment, root: ArtefactStore, run_id: str) -> None:
-    """No other run holds the environment, and no shard of another run is alive."""
-    holder = claim_of(environment, root)
-    if holder is not None and holder.get("run_id") != run_id:
-        raise GuardRefused(held_message(environment, root))
+def check_free(environment: Environment, root: ArtefactStore, run: Mapping[str, str]) -> None:
+    """No other run holds the environment, or none does within guard.wait_for_environment; and no shard of another run
+    is alive."""
+    wait_until_free(environment, root, run, is_settled, environment.profile.guard.wait_for_environment_s)
     foreign = [f"{task['taskArn']} ({_run_of(task)})" for task in running_shards(environment.profile)]
     if foreign:
         raise GuardRefused(

@@ -19,6 +19,7 @@ from headroom_airflow.hooks.identity import IdentityHook
 from include.capacity.errors import ConfigError, GuardRefused, NotReady
 from include.capacity.profile import ServiceProfile
 from include.pipeline.environment_lock import claim_of, held_message, release, take
+from include.pipeline.run_plan import run_key
 from include.store.artefacts import ArtefactStore
 from include.store.documents import mapping_in
 
@@ -139,20 +140,33 @@ def split_url(url: str) -> tuple[str, str, int]:
 def open_journal(
     environment: Environment, root: ArtefactStore, folder: ArtefactStore, run: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Writes the undo record and takes the environment for this run, both before any change.
+    """Takes the environment for this run and writes the undo record, both before any change.
 
     A journal that was not restored yet (the task is repeated) stays as it is: it knows the state before the first
-    change. A journal without the lock is harmless, because nothing is changed before this returns; hence this order.
+    change. The lock comes first, so that the snapshot shows no other run's work; should this end in between, the lease
+    lapses, and without a journal there is nothing to restore.
 
     Raises GuardRefused when another run holds the environment.
     """
+    take(environment, root, run, is_settled)
     journal = read_journal(folder)
     if journal is None or folder.exists(RESTORED_PATH):
         journal = _undo_record(environment, run)
         folder.write_json(JOURNAL_PATH, journal)
         folder.delete(RESTORED_PATH)
-    take(environment, root, run)
     return journal
+
+
+def is_settled(root: ArtefactStore, run: Mapping[str, str]) -> bool:
+    """Whether nothing of what a run changed is left for it to restore: so its lapsed lease may be taken over."""
+    folder = root.below(f"{run['service']}/{run_key(run['run_id'])}")
+    if read_journal(folder) is None:
+        return True
+    restored = folder.read_or_none(RESTORED_PATH)
+    if restored is None:
+        return False
+    outcome = mapping_in(restored, f"{folder.url}/{RESTORED_PATH}", "Delete this object to restore once more.")
+    return len(outcome["differences"]) == len(outcome["conflicts"])  # what is left is somebody else's decision
 
 
 def _undo_record(environment: Environment, run: Mapping[str, str]) -> dict[str, Any]:

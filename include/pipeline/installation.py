@@ -15,10 +15,12 @@ SERVICES = REPOSITORY / "include" / "services"
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """`artefacts` is a folder or fsspec URL (HEADROOM_ARTEFACTS), `history` a SQLAlchemy URL (HEADROOM_HISTORY)."""
+    """`artefacts` is a folder or fsspec URL (HEADROOM_ARTEFACTS), `history` a SQLAlchemy URL (HEADROOM_HISTORY), `name`
+    tells this Airflow installation from others that share the artefacts (HEADROOM_INSTALLATION)."""
 
     artefacts: str
     history: str
+    name: str = "airflow"
 
     @classmethod
     def from_environment(cls) -> Installation:
@@ -26,6 +28,7 @@ class Installation:
         return cls(
             os.environ.get("HEADROOM_ARTEFACTS", str(build / "artefacts")),
             os.environ.get("HEADROOM_HISTORY", f"sqlite:///{build / 'history.db'}"),
+            os.environ.get("HEADROOM_INSTALLATION", "airflow"),
         )
 
     def store(self) -> ArtefactStore:

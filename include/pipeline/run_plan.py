@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from include.capacity.errors import InvalidData
+from include.capacity.errors import GuardRefused, InvalidData
 from include.capacity.profile import ServiceProfile, parse_profile, with_overrides
 from include.store.artefacts import ArtefactStore
 
 PLAN_PATH = "plan.json"
 STAGES = ("smoke", "search", "confirm")
+INSTALLATION = "airflow"  # of one that was given no name
 
 
 def run_key(run_id: str) -> str:
@@ -31,6 +32,7 @@ class RunPlan:
         started_at: ISO time of the run's start.
         profile_text: the service profile as it was at the start; `profile_source` is its file's name.
         overrides: the Params that were given (without the nulls).
+        installation: name of the Airflow installation that runs it; several may share a store and an environment.
     """
 
     dag_id: str
@@ -41,6 +43,17 @@ class RunPlan:
     profile_source: str
     overrides: Mapping[str, Any]
     profile: ServiceProfile
+    installation: str = INSTALLATION
+
+    @property
+    def run(self) -> dict[str, str]:
+        """Identifies the run among all that may hold its environment."""
+        return {
+            "service": self.service,
+            "dag_id": self.dag_id,
+            "run_id": self.run_id,
+            "installation": self.installation,
+        }
 
     @property
     def service(self) -> str:
@@ -71,15 +84,19 @@ def resolve(
     run_id: str,
     mode: str,
     started_at: str,
+    installation: str = INSTALLATION,
 ) -> RunPlan:
     """Raises ConfigError when the profile is wrong or the Params contradict it."""
     overrides = {name: value for name, value in params.items() if value is not None}
     profile = with_overrides(parse_profile(text, source), overrides)
-    return RunPlan(dag_id, run_id, mode, started_at, text, source, overrides, profile)
+    return RunPlan(dag_id, run_id, mode, started_at, text, source, overrides, profile, installation)
 
 
 def save(plan: RunPlan, store: ArtefactStore) -> None:
-    """Stores the plan. The first one stays, so that a repeated task cannot change what the run is about."""
+    """Stores the plan. The first one stays, so that a repeated task cannot change what the run is about.
+
+    Raises GuardRefused when the folder belongs to a run of another installation: equal schedules give equal run ids.
+    """
     raw = {
         "schema": 1,
         "dag_id": plan.dag_id,
@@ -89,8 +106,17 @@ def save(plan: RunPlan, store: ArtefactStore) -> None:
         "profile_text": plan.profile_text,
         "profile_source": plan.profile_source,
         "overrides": dict(plan.overrides),
+        "installation": plan.installation,
     }
     store.create(PLAN_PATH, json.dumps(raw, indent=1, sort_keys=True).encode())
+    owner = load(store).installation
+    if owner != plan.installation:
+        raise GuardRefused(
+            f"{store.url} belongs to the run {plan.run_id!r} of the Airflow installation {owner!r}; this one is "
+            f"{plan.installation!r} (HEADROOM_INSTALLATION). Two installations that share a store need schedules that "
+            "differ by a minute, or a folder each (HEADROOM_ARTEFACTS) for services that share no environment. Was the "
+            "installation only renamed, trigger a new run."
+        )
 
 
 def load(store: ArtefactStore) -> RunPlan:
@@ -105,6 +131,7 @@ def load(store: ArtefactStore) -> RunPlan:
             run_id=raw["run_id"],
             mode=raw["mode"],
             started_at=raw["started_at"],
+            installation=raw.get("installation", INSTALLATION),
         )
     except (FileNotFoundError, KeyError, TypeError) as error:
         raise InvalidData(f"{store.url}/{PLAN_PATH} is not a run plan ({error!r}). Did resolve_plan succeed?") from None

@@ -6,8 +6,9 @@ import functools
 import logging
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from airflow.sdk import get_current_context
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
@@ -16,6 +17,9 @@ from include.capacity.errors import ConfigError, GuardRefused, Inconclusive, Inv
 from include.pipeline.installation import Installation
 from include.pipeline.run_folder import RunFolder
 from include.pipeline.run_plan import RunPlan
+
+if TYPE_CHECKING:
+    from include.pipeline.environment_lock import Keeper
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +60,7 @@ def resolve_plan(profile_file: str, mode: str) -> dict[str, Any]:
         run_id=context["run_id"],
         mode=mode,
         started_at=str(context["ti"].start_date.isoformat()),
+        installation=Installation.from_environment().name,
     )
     save(plan, RunFolder.of(plan.service, plan.run_id).store)
     return {
@@ -99,7 +104,7 @@ def check(service: str) -> dict[str, Any]:
     target = environment.target()
     prepared = check_plan(plan.profile, target)
     check_resources(plan.profile)
-    checks.check_free(environment, Installation.from_environment().store(), plan.run_id)
+    checks.check_free(environment, Installation.from_environment().store(), plan.run)
     checks.check_group(environment)
     checks.check_health(environment)
     check_target(plan.profile, target)
@@ -124,8 +129,14 @@ def journal(service: str) -> dict[str, Any]:
 def _open_journal(plan: RunPlan, folder: RunFolder, environment: Any) -> dict[str, Any]:
     from include.pipeline.environment import open_journal
 
-    run = {"service": plan.service, "dag_id": plan.dag_id, "run_id": plan.run_id}
-    return open_journal(environment, Installation.from_environment().store(), folder.store, run)
+    return open_journal(environment, Installation.from_environment().store(), folder.store, plan.run)
+
+
+def _holding(plan: RunPlan, environment: Any) -> AbstractContextManager[Keeper]:
+    """The environment's lease is renewed for as long as the task works."""
+    from include.pipeline.environment_lock import holding
+
+    return holding(environment, Installation.from_environment().store(), plan.run)
 
 
 @translated
@@ -138,7 +149,9 @@ def prescale(service: str) -> dict[str, Any]:
     environment = Environment.of(plan.profile)
     folder.note({"prescale_began_at": time.time()})
     # Opened again, which changes nothing while it is open: a task that is cleared after the restore needs a new one.
-    waited = bring_to_size(environment, _open_journal(plan, folder, environment))
+    journal = _open_journal(plan, folder, environment)
+    with _holding(plan, environment):
+        waited = bring_to_size(environment, journal)
     folder.note({"during": environment.facts(), "instances": _instances(environment)})
     return {"waited_s": round(waited, 1), **environment.observe()}
 
@@ -172,13 +185,14 @@ def conduct(service: str, stage: str) -> dict[str, Any]:
     plan, folder = _this_run(service)
     environment = Environment.of(plan.profile)
     try_number = get_current_context()["ti"].try_number
-    conductor = stages.conductor_for(folder, plan, stage, try_number, environment.observe)
-    if stage == "smoke":
-        return dict(stages.run_smoke(folder, plan, conductor))
-    if stage == "search":
-        stages.run_search(folder, plan, conductor, prior_tps=None)
-        return {"probes": len(folder.probes(["search"]))}
-    stages.run_confirm(folder, plan, conductor, prior_tps=None)
+    with _holding(plan, environment) as keeper:
+        conductor = stages.conductor_for(folder, plan, stage, try_number, environment.observe, lambda: keeper.lost)
+        if stage == "smoke":
+            return dict(stages.run_smoke(folder, plan, conductor))
+        if stage == "search":
+            stages.run_search(folder, plan, conductor, prior_tps=None)
+            return {"probes": len(folder.probes(["search"]))}
+        stages.run_confirm(folder, plan, conductor, prior_tps=None)
     answer = folder.answer()
     return {"tps": answer.tps, "low": answer.low, "high": answer.high, "verified": answer.verified}
 
@@ -187,9 +201,11 @@ def conduct(service: str, stage: str) -> dict[str, Any]:
 def dismiss_fleet(service: str) -> float:
     """Ends the shards, and waits until they have ended."""
     from include.pipeline import fleet
+    from include.pipeline.environment import Environment
 
     plan, folder = _this_run(service)
-    waited = fleet.dismiss_fleet(plan, folder.store)
+    with _holding(plan, Environment.of(plan.profile)):
+        waited = fleet.dismiss_fleet(plan, folder.store)
     folder.note({"fleet_ended_at": time.time()})
     return round(waited, 1)
 
@@ -201,7 +217,9 @@ def collect(service: str) -> dict[str, int]:
     from include.pipeline.environment import Environment
 
     plan, folder = _this_run(service)
-    return collect_series(plan, folder, Environment.of(plan.profile))
+    environment = Environment.of(plan.profile)
+    with _holding(plan, environment):
+        return collect_series(plan, folder, environment)
 
 
 @translated
@@ -211,7 +229,9 @@ def restore(service: str) -> dict[str, Any]:
     from include.pipeline.environment import restore as play_back
 
     plan, folder = _this_run(service)
-    outcome = play_back(Environment.of(plan.profile), Installation.from_environment().store(), folder.store)
+    environment = Environment.of(plan.profile)
+    with _holding(plan, environment):
+        outcome = play_back(environment, Installation.from_environment().store(), folder.store)
     folder.note({"restored_at": time.time()})
     if not outcome["equal"]:
         raise AirflowFailException(

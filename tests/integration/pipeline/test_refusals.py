@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import threading
@@ -17,7 +16,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from include.capacity.errors import HeadroomError, NotReady
 from include.pipeline import tasks
 from include.pipeline.environment import JOURNAL_PATH, Environment
-from include.pipeline.environment_lock import lock_path
+from include.pipeline.environment_lock import lock_path, take
 from include.pipeline.fleet import running_shards, shard_tags
 from include.pipeline.installation import SERVICES
 from include.pipeline.run_folder import RunFolder
@@ -222,7 +221,7 @@ def test_another_runs_lock_is_told_with_the_way_out(
     sandbox: RunningSandbox, started: Start, root: ArtefactStore
 ) -> None:
     plan = plan_with({})
-    root.create(lock_path(Environment.of(plan.profile)), json.dumps(OTHER_RUN).encode())
+    take(Environment.of(plan.profile), root, OTHER_RUN)
     text = refusal(started, plan)
     assert "held by run 'manual__other'" in text
     assert "python -m include.pipeline.restore checkout 'manual__other'" in text

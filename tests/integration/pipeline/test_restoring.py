@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from include.capacity.errors import NotReady, StoreError
 from include.pipeline import restore as by_hand
 from include.pipeline import tasks
 from include.pipeline.environment import JOURNAL_PATH, Environment
-from include.pipeline.environment_lock import claim_of, lock_path
+from include.pipeline.environment_lock import claim_of, release, take
 from include.pipeline.fleet import dismiss_fleet, running_shards, shard_tags
 from include.pipeline.run_folder import RunFolder
 from include.pipeline.run_plan import RunPlan
@@ -164,10 +163,10 @@ def test_restoring_by_hand(
     group_at_rest.update_auto_scaling_group(AutoScalingGroupName=GROUP, MaxSize=3)  # by somebody, after the run
     status, said, _ = restore("checkout", RUN_ID, "--dry-run")
     assert (status, "MaxSize is 3 and was 4" in said, "left as it is" in said) == (1, True, True)
-    root.create(lock_path(environment), json.dumps(OTHER_RUN).encode())
+    take(environment, root, OTHER_RUN)
     status, _, said = restore("checkout", RUN_ID)
     assert (status, "Not restored: " in said, "held by run 'manual__other'" in said) == (1, True, True)
-    root.delete(lock_path(environment))
+    release(environment, root, OTHER_RUN)
 
     status, _, said = restore("checkout", "manual__nope")
     assert status == 2

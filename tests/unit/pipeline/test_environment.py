@@ -14,7 +14,7 @@ from include.capacity.errors import GuardRefused, NotReady
 from include.capacity.profile import load_profile
 from include.pipeline import environment as module
 from include.pipeline.environment import Environment, differences_to, open_journal, read_journal
-from include.pipeline.environment_lock import lock_path
+from include.pipeline.environment_lock import claim_of
 from include.pipeline.installation import SERVICES
 from include.store.artefacts import ArtefactStore
 
@@ -92,7 +92,7 @@ def test_prescale_and_restore_leave_the_group_as_it_was(environment: Environment
     assert restore(environment, store, folder) == {"equal": True, "differences": [], "conflicts": []}
     assert described() == before
     assert restore(environment, store, folder)["equal"]  # twice does no harm
-    assert not store.exists(lock_path(environment))
+    assert claim_of(environment, store) is None
 
 
 def test_a_repeated_journal_keeps_the_state_before_the_first_change(
@@ -149,7 +149,7 @@ def test_what_somebody_else_changed_meanwhile_is_a_conflict_and_stays(
     assert not outcome["equal"]
     assert outcome["conflicts"] == ["MaxSize is 9; it was 4 before the run, which set 4. Left as it is."]
     assert described() == {"MinSize": 1, "MaxSize": 9, "DesiredCapacity": 1, "suspended": []}
-    assert not store.exists(lock_path(environment))  # nothing is left for this run to undo
+    assert claim_of(environment, store) is None  # nothing is left for this run to undo
 
 
 def test_a_size_above_the_maximum_raises_the_maximum_for_the_run(

@@ -6,7 +6,8 @@ import csv
 import re
 
 from include.capacity.jtl.bulk_layout import MAX_ARRIVAL, MAX_BYTES, MAX_ELAPSED_MS, JtlOptions, Layout, split
-from include.capacity.jtl.rows import ARRIVAL_VARIABLE, JtlRow, classify
+from include.capacity.jtl.outcomes import classify
+from include.capacity.jtl.rows import ARRIVAL_VARIABLE, JtlRow
 
 _NUMBER = re.compile(r"-?[0-9]{1,18}")  # ASCII digits only: int() would take "1_000" and " 7", too
 CONTROLLER_MESSAGE = "Number of samples in transaction : "

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import csv
-import re
 from dataclasses import dataclass
-from functools import lru_cache
 
 from include.capacity.errors import InvalidData
+from include.capacity.jtl.outcomes import explain
 from include.capacity.protocol import Outcome
 
 ARRIVAL_VARIABLE = "headroom_arrival"
@@ -15,26 +14,6 @@ ARRIVAL_VARIABLE = "headroom_arrival"
 
 _COLUMNS = ("timeStamp", "elapsed", "label", "responseCode", "responseMessage", "success", "bytes", ARRIVAL_VARIABLE)
 _NO_VALUE = ("", "null")
-_NO_HTTP = "Non HTTP response code: "
-
-# What the generator's machine refuses says nothing about the service, whatever exception carries it.
-_MACHINE = re.compile(
-    r"too many open files|cannot assign requested address|address already in use|cannot allocate memory"
-    r"|no buffer space|native thread|no space left on device",
-    re.IGNORECASE,
-)
-# JMeter gives a failed script as an HTTP-like 500 with the Java exception as its message.
-_SCRIPT = re.compile(r"^(javax\.script|groovy|org\.codehaus\.groovy|org\.apache\.groovy|bsh|java\.lang)\.[\w.$]+")
-_TIMED_OUT = re.compile(r"\btimed? ?out\b", re.IGNORECASE)
-_GENERATOR_EXCEPTIONS = frozenset(
-    {"BindException", "UnknownHostException", "ConnectionPoolTimeoutException", "URISyntaxException"}
-    | {"MalformedURLException", "FileNotFoundException", "UnsupportedEncodingException"}
-)
-_TIMEOUT_EXCEPTIONS = frozenset(
-    {"SocketTimeoutException", "ConnectTimeoutException", "TimeoutException", "HttpTimeoutException"}
-    | {"HttpConnectTimeoutException", "InterruptedIOException"}
-)
-_CONNECTION_PACKAGES = ("java.net.", "java.io.", "java.nio.channels.", "javax.net.ssl.", "org.apache.http.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +25,7 @@ class JtlRow:
         arrival: number of the arrival it belongs to; None for a sample that is not the user's (set-up and the like).
         lag_us: schedule lag of that arrival in microseconds; 0 without an arrival.
         bytes: received.
+        cause: what of the generator's own failed, for `generator_error` only.
     """
 
     started_ms: int
@@ -55,6 +35,7 @@ class JtlRow:
     bytes: int
     arrival: int | None
     lag_us: int
+    cause: str = ""
 
 
 class RowError(ValueError):
@@ -92,27 +73,8 @@ class RowReader:
             raise RowError(str(error)) from None
         if started < 0 or elapsed < 0 or lag_us < 0:
             raise RowError(f"a negative time: started {started}, elapsed {elapsed}, lag {lag_us}")
-        outcome = classify(fields[self._code], fields[self._message], success == "true")
-        return JtlRow(started, elapsed, fields[self._label], outcome, size, arrival, lag_us)
-
-
-@lru_cache(maxsize=4096)
-def classify(code: str, message: str, success: bool) -> Outcome:
-    """What a sample came to. The plan's own judgement (`success`) stands above the response code: an assertion may
-    expect a 404. A failed sample is the generator's fault only when its machine or the plan's script failed."""
-    if success:
-        return "ok"
-    if _MACHINE.search(message) or _SCRIPT.match(message):
-        return "generator_error"
-    if not code.startswith(_NO_HTTP):
-        return "service_error"
-    exception = code[len(_NO_HTTP) :].strip()
-    name = re.split(r"[.$]", exception)[-1]
-    if name in _GENERATOR_EXCEPTIONS:
-        return "generator_error"
-    if name in _TIMEOUT_EXCEPTIONS or (exception.startswith(_CONNECTION_PACKAGES) and _TIMED_OUT.search(message)):
-        return "timeout"
-    return "connection_error" if exception.startswith(_CONNECTION_PACKAGES) else "generator_error"
+        came_to = explain(fields[self._code], fields[self._message], success == "true")
+        return JtlRow(started, elapsed, fields[self._label], came_to.outcome, size, arrival, lag_us, came_to.cause)
 
 
 def _fields(record: str) -> list[str]:

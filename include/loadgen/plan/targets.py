@@ -10,13 +10,11 @@ import fnmatch
 import re
 from collections.abc import Mapping, Sequence
 
+from include.capacity.jtl.outcomes import CLOSED_HOST, CLOSED_PORT
 from include.loadgen.plan.findings import Findings
 from include.loadgen.plan.jmx import Node
 from include.loadgen.plan.stock import HTTP_SAMPLERS, is_sampler
 from include.loadgen.plan.values import UNKNOWN, Values
-
-# A port of the loopback on which nothing listens (RFC 863's discard service, which no current system offers).
-CLOSED_HOST, CLOSED_PORT = "127.0.0.1", "9"
 
 # Samplers and config elements other than HTTP's -> the property that holds a host, an address or a connection URL.
 _ADDRESSES: Mapping[str, str] = {

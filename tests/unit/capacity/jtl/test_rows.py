@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from include.capacity.errors import InvalidData
-from include.capacity.jtl.rows import JtlRow, RowError, RowReader, classify
-from include.capacity.protocol import Outcome
+from include.capacity.jtl.rows import JtlRow, RowError, RowReader
 
 HEADER = 'timeStamp,elapsed,label,responseCode,responseMessage,success,failureMessage,bytes,IdleTime,"headroom_arrival"'
 ROW = "1700000000123,45,GET /,200,OK,true,,512,0,17:250"
@@ -50,46 +49,3 @@ def test_what_is_no_row_is_refused_with_its_reason(record: str, reason: str) -> 
 def test_a_header_without_a_needed_column_is_refused() -> None:
     with pytest.raises(InvalidData, match="lacks elapsed, headroom_arrival"):
         RowReader("timeStamp,label,responseCode,responseMessage,success,bytes")
-
-
-@pytest.mark.parametrize(
-    ("code", "message", "success", "outcome"),
-    [
-        ("200", "OK", True, "ok"),
-        ("404", "Not Found", True, "ok"),  # an assertion of the plan expects it
-        ("404", "Not Found", False, "service_error"),
-        ("503", "Service Unavailable", False, "service_error"),
-        ("200", "OK", False, "service_error"),  # an assertion failed
-        ("", "", False, "service_error"),
-        ("Non HTTP response code: java.net.ConnectException", "Connection refused", False, "connection_error"),
-        ("Non HTTP response code: org.apache.http.NoHttpResponseException", "failed", False, "connection_error"),
-        ("Non HTTP response code: java.net.SocketException", "Connection reset", False, "connection_error"),
-        ("Non HTTP response code: javax.net.ssl.SSLException", "closed", False, "connection_error"),
-        ("Non HTTP response code: java.net.SocketTimeoutException", "Read timed out", False, "timeout"),
-        ("Non HTTP response code: org.apache.http.conn.ConnectTimeoutException", "x", False, "timeout"),
-        ("Non HTTP response code: java.net.ConnectException", "Connection timed out", False, "timeout"),
-        ("Non HTTP response code: java.net.BindException", "Address already in use", False, "generator_error"),
-        (
-            "Non HTTP response code: java.net.NoRouteToHostException",
-            "Non HTTP response message: Cannot assign requested address",
-            False,
-            "generator_error",
-        ),
-        ("Non HTTP response code: java.net.NoRouteToHostException", "No route to host", False, "connection_error"),
-        ("Non HTTP response code: java.net.SocketException", "Too many open files", False, "generator_error"),
-        ("Non HTTP response code: java.net.UnknownHostException", "shop", False, "generator_error"),
-        ("Non HTTP response code: java.net.URISyntaxException", "Illegal character", False, "generator_error"),
-        ("Non HTTP response code: java.lang.NullPointerException", "", False, "generator_error"),
-        (
-            "Non HTTP response code: org.apache.http.conn.ConnectionPoolTimeoutException",
-            "Timeout waiting for connection from pool",
-            False,
-            "generator_error",
-        ),
-        ("500", "javax.script.ScriptException: groovy.lang.MissingPropertyException", False, "generator_error"),
-        ("500", "java.lang.OutOfMemoryError: Java heap space", False, "generator_error"),
-        ("500", "java.lang failed us, said the service", False, "service_error"),
-    ],
-)
-def test_outcomes(code: str, message: str, success: bool, outcome: Outcome) -> None:
-    assert classify(code, message, success) == outcome

@@ -15,7 +15,8 @@ from pydantic import ValidationError
 
 from include.capacity.errors import ConfigError
 from include.capacity.profile_errors import first_mistake
-from include.capacity.profile_models import BASE_UNITS, Prices, ServiceProfile
+from include.capacity.profile_models import Prices, ServiceProfile
+from include.capacity.profile_types import BASE_UNITS
 
 __all__ = ["Prices", "ServiceProfile", "load_profile", "parse_profile", "validate_profile", "with_overrides"]
 

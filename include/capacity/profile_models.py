@@ -4,54 +4,33 @@ Read it through `include.capacity.profile`; docs/service-profile.md explains eve
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import Annotated, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationInfo,
-    model_validator,
-)
+from pydantic import Field, model_validator
 
 from include.capacity.models import METRICS, QUANTILES, Metric, SearchSettings, Slo, SloCondition, ValidityLimits
 from include.capacity.profile_errors import contradiction
-from include.capacity.units import MILLISECONDS, RATIO, SECONDS, TPS, parse_quantity
-
-BASE_UNITS = {"base_units": True}  # validation context: numbers without a unit are in the model's own unit
-
-
-def _quantity(units: Mapping[str, float]) -> Callable[[object, ValidationInfo], float]:
-    def parse(value: object, info: ValidationInfo) -> float:
-        return parse_quantity(value, units, bare=info.context == BASE_UNITS)
-
-    return parse
-
-
-Seconds = Annotated[float, BeforeValidator(_quantity(SECONDS)), Field(ge=0, allow_inf_nan=False)]
-Milliseconds = Annotated[float, BeforeValidator(_quantity(MILLISECONDS)), Field(gt=0, allow_inf_nan=False)]
-Ratio = Annotated[float, BeforeValidator(_quantity(RATIO)), Field(ge=0, le=1, allow_inf_nan=False)]
-Tps = Annotated[float, BeforeValidator(_quantity(TPS)), Field(gt=0, allow_inf_nan=False)]
-Positive = Annotated[int, Field(gt=0, strict=True)]
-Text = Annotated[str, Field(min_length=1)]
-Texts = Annotated[tuple[Text, ...], Field(min_length=1)]
-Switch = Annotated[bool, Field(strict=True)]
-Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
-Score = Annotated[float, Field(strict=True, gt=0, le=1, allow_inf_nan=False)]
-
+from include.capacity.profile_guard import Guard
+from include.capacity.profile_types import (
+    Milliseconds,
+    Number,
+    Positive,
+    Ratio,
+    Score,
+    Seconds,
+    Section,
+    Switch,
+    Text,
+    Texts,
+    Tps,
+)
 
 _URL_FORM = "an address such as http://shop:8080"
 _SERVICE_FORM = "lower-case letters, digits, - and _, at most 40, a letter first"
 _SCHEDULE_FORM = 'a cron expression of five fields, such as "0 3 * * 1", or null'
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=False)
-
-
-class Aws(_Model):
+class Aws(Section):
     """Where the environment is. `connection` is an Airflow connection; its endpoint decides between AWS and sandbox."""
 
     connection: Text = "aws_default"
@@ -63,7 +42,7 @@ class Aws(_Model):
     metric_period_s: Annotated[Seconds, Field(alias="metric_period", ge=1)] = 60.0
 
 
-class Target(_Model):
+class Target(Section):
     """What the load is sent to: the load balancer's address unless `url` says otherwise."""
 
     url: Annotated[Annotated[str, Field(pattern=r"^https?://[^/\s]+")] | None, Field(description=_URL_FORM)] = None
@@ -72,7 +51,7 @@ class Target(_Model):
     health_path: Annotated[str, Field(pattern=r"^/\S*$", description="a path such as /health")] = "/health"
 
 
-class Fleet(_Model):
+class Fleet(Section):
     """The ECS tasks that make the load."""
 
     shards: Positive = 1
@@ -89,7 +68,7 @@ class Fleet(_Model):
     log_stream_prefix: Text = "ecs"
 
 
-class Load(_Model):
+class Load(Section):
     """The user's JMeter plan and the load model that replaces its own."""
 
     plan: Annotated[str, Field(pattern=r"\.jmx$", description="the path of a .jmx file")]
@@ -99,13 +78,13 @@ class Load(_Model):
     fleet: Fleet
 
 
-class Prescale(_Model):
+class Prescale(Section):
     instances: Positive
     ready_within_s: Annotated[Seconds, Field(alias="ready_within")]
     warm_up_s: Annotated[Seconds, Field(alias="warm_up")]
 
 
-class SloEntry(_Model):
+class SloEntry(Section):
     """One condition: exactly one of the metrics, for one label or all, over the whole probe or windows of it."""
 
     latency_p50_ms: Annotated[Milliseconds | None, Field(alias="latency_p50")] = None
@@ -151,7 +130,7 @@ def _key(metric: str) -> str:
     return metric.removesuffix("_ms").removesuffix("_tps")
 
 
-class Search(_Model):
+class Search(Section):
     lower_tps: Annotated[Tps, Field(alias="lower")]
     upper_tps: Annotated[Tps, Field(alias="upper")]
     resolution_ratio: Annotated[Ratio, Field(alias="resolution", gt=0)] = 0.03
@@ -178,20 +157,7 @@ class Search(_Model):
         return self
 
 
-class Guard(_Model):
-    """Hard limits that each shard keeps by itself, without asking, and how long it lives without orders."""
-
-    max_rate_tps: Annotated[Tps, Field(alias="max_rate")]
-    max_error_ratio: Annotated[Ratio, Field(alias="max_errors")] = 0.5
-    window_s: Annotated[Seconds, Field(alias="window", ge=1)] = 3.0
-    max_in_flight: Positive
-    lease_s: Annotated[Seconds, Field(alias="lease", ge=1, le=5)] = 3.0
-    idle_limit_s: Annotated[Seconds, Field(alias="idle_limit", ge=10)]
-    max_duration_s: Annotated[Seconds, Field(alias="max_duration", gt=0)]
-    wait_for_environment_s: Annotated[Seconds, Field(alias="wait_for_environment")] = 0.0
-
-
-class ValidityRules(_Model):
+class ValidityRules(Section):
     max_lag_p99_ms: Annotated[Milliseconds, Field(alias="max_lag_p99")]
     max_generator_cpu_cores: Annotated[Number, Field(alias="max_generator_cpu", gt=0)] = 0.9
     max_gc_ratio: Annotated[Ratio, Field(alias="max_gc")] = 0.1
@@ -200,7 +166,7 @@ class ValidityRules(_Model):
     max_offered_deviation: Annotated[Ratio, Field(alias="max_offered_deviation")] = 0.02
 
 
-class Prices(_Model):
+class Prices(Section):
     """Prices per hour, in `currency`."""
 
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$", description="three capital letters, such as USD")] = "USD"
@@ -208,7 +174,7 @@ class Prices(_Model):
     shard_hour: Annotated[Number, Field(ge=0)]
 
 
-class ServiceProfile(_Model):
+class ServiceProfile(Section):
     """One service: what it is, where it runs, what it promises and how it is tested."""
 
     schema_: Annotated[Literal[1], Field(alias="schema")]

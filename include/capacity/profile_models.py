@@ -72,8 +72,8 @@ class Load(Section):
     """The user's JMeter plan and the load model that replaces its own."""
 
     plan: Annotated[str, Field(pattern=r"\.jmx$", description="the path of a .jmx file")]
-    properties: dict[str, str] = {}
-    weights: dict[str, Annotated[Number, Field(gt=0)]] = {}
+    properties: dict[str, str] = Field({})
+    weights: dict[str, Annotated[Number, Field(gt=0)]] = Field({})
     arrivals: Literal["poisson", "even"] = "poisson"
     fleet: Fleet
 

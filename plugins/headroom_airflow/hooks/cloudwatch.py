@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
-
 from headroom_airflow.hooks.aws_errors import told
+from headroom_airflow.hooks.base import ServiceHook
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,15 +23,13 @@ class MetricQuery:
     period_s: int
 
 
-class CloudWatchHook(AwsBaseHook):
+class CloudWatchHook(ServiceHook):
     """Interact with CloudWatch metrics.
 
     Source: https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_GetMetricData.html
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        kwargs["client_type"] = "cloudwatch"
-        super().__init__(*args, **kwargs)
+    service = "cloudwatch"
 
     @told
     def series(

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
-
-from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 
 from headroom_airflow.hooks.aws_errors import told
+from headroom_airflow.hooks.base import ServiceHook
 from include.capacity.errors import NotReady
 
 
-class NetworkHook(AwsBaseHook):
+class NetworkHook(ServiceHook):
     """Finds subnets and security groups by id or by Name tag.
 
     Source: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeSubnets.html
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        kwargs["client_type"] = "ec2"
-        super().__init__(*args, **kwargs)
+    service = "ec2"
 
     def subnet_ids(self, names: Sequence[str]) -> list[str]:
         """Ids are kept, other words are Name tags. Raises NotReady when one of them finds nothing."""

@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
-
 from headroom_airflow.hooks.aws_errors import told
+from headroom_airflow.hooks.base import ServiceHook
+from headroom_airflow.waits import Wait
 from include.capacity.errors import NotReady
 
 
-class Elbv2Hook(AwsBaseHook):
+@dataclass(frozen=True, slots=True)
+class TargetState:
+    """One target: `state` is initial, healthy, unhealthy, draining, unused or unavailable; the reason is AWS's code and
+    sentence, empty for a healthy one."""
+
+    target: str
+    port: int
+    state: str
+    reason: str = ""
+    description: str = ""
+
+
+class Elbv2Hook(ServiceHook):
     """Interact with load balancers, listeners and target groups.
 
     Source: https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        kwargs["client_type"] = "elbv2"
-        super().__init__(*args, **kwargs)
+    service = "elbv2"
 
     @told
     def load_balancer(self, name: str) -> dict[str, Any]:
@@ -31,8 +43,7 @@ class Elbv2Hook(AwsBaseHook):
     @told
     def listener_port(self, load_balancer_arn: str, scheme: str) -> int:
         """The port of the first listener that speaks `scheme` (http or https)."""
-        listeners = self.conn.describe_listeners(LoadBalancerArn=load_balancer_arn)["Listeners"]
-        for listener in listeners:
+        for listener in self.items("describe_listeners", "Listeners", LoadBalancerArn=load_balancer_arn):
             if listener.get("Protocol", "").lower() == scheme:
                 return int(listener["Port"])
         raise NotReady(
@@ -41,18 +52,79 @@ class Elbv2Hook(AwsBaseHook):
         )
 
     @told
-    def target_group_arn(self, name: str) -> str:
-        """Raises NotReady when there is no target group of that name."""
+    def target_group(self, name: str) -> dict[str, Any]:
+        """The target group's description. Raises NotReady when there is none of that name."""
         try:
-            return str(self.conn.describe_target_groups(Names=[name])["TargetGroups"][0]["TargetGroupArn"])
+            return dict(self.conn.describe_target_groups(Names=[name])["TargetGroups"][0])
         except (self.conn.exceptions.TargetGroupNotFoundException, IndexError) as error:
             raise _not_found("target group", name, "aws.target_group") from error
 
+    def target_group_arn(self, name: str) -> str:
+        """Raises NotReady when there is no target group of that name."""
+        return str(self.target_group(name)["TargetGroupArn"])
+
     @told
-    def target_health(self, target_group_arn: str) -> dict[str, str]:
-        """Target id -> state (`initial`, `healthy`, `unhealthy`, `draining`, `unused`, `unavailable`)."""
+    def target_group_attributes(self, target_group_arn: str) -> dict[str, str]:
+        """Attributes by name, such as deregistration_delay.timeout_seconds and slow_start.duration_seconds."""
+        answer = self.conn.describe_target_group_attributes(TargetGroupArn=target_group_arn)
+        return {attribute["Key"]: attribute["Value"] for attribute in answer["Attributes"]}
+
+    @told
+    def target_states(self, target_group_arn: str) -> list[TargetState]:
+        """Every target with the reason of its state, by id."""
         entries = self.conn.describe_target_health(TargetGroupArn=target_group_arn)["TargetHealthDescriptions"]
-        return {entry["Target"]["Id"]: entry["TargetHealth"]["State"] for entry in entries}
+        states = [
+            TargetState(
+                target=entry["Target"]["Id"],
+                port=int(entry["Target"].get("Port", 0)),
+                state=entry["TargetHealth"]["State"],
+                reason=entry["TargetHealth"].get("Reason", ""),
+                description=entry["TargetHealth"].get("Description", ""),
+            )
+            for entry in entries
+        ]
+        return sorted(states, key=lambda state: (state.target, state.port))
+
+    def target_health(self, target_group_arn: str) -> dict[str, str]:
+        """Target id -> state."""
+        return {state.target: state.state for state in self.target_states(target_group_arn)}
+
+    def healthy(self, target_group_arn: str, targets: Sequence[str], *, within_s: float, every_s: float = 5.0) -> Wait:
+        """Waits until each of the targets (instance ids or addresses) is healthy.
+
+        A target that the load balancer can never use (not in its network, its zone switched off) fails at once.
+        """
+        return Wait(
+            waiter="targets_healthy",
+            arguments={"TargetGroupArn": target_group_arn, "Targets": [{"Id": target} for target in targets]},
+            about=f"The target group {_name(target_group_arn)!r}",
+            wanted="have all its targets healthy",
+            states={
+                "targets": "TargetHealthDescriptions[].[Target.Id, TargetHealth.State, TargetHealth.Reason]",
+                "because": "TargetHealthDescriptions[?TargetHealth.State!='healthy'] | [0].TargetHealth.Description",
+            },
+            cure="Look at the target group's health check and at the logs of the targets that are not healthy.",
+            within_s=within_s,
+            every_s=every_s,
+        )
+
+    def drained(self, target_group_arn: str, *, within_s: float, every_s: float = 5.0) -> Wait:
+        """Waits until no target is draining."""
+        return Wait(
+            waiter="targets_drained",
+            arguments={"TargetGroupArn": target_group_arn},
+            about=f"The target group {_name(target_group_arn)!r}",
+            wanted="drain its leaving targets",
+            states={"targets": "TargetHealthDescriptions[].[Target.Id, TargetHealth.State]"},
+            cure="Its deregistration_delay.timeout_seconds says how long a target may take.",
+            within_s=within_s,
+            every_s=every_s,
+        )
+
+
+def _name(target_group_arn: str) -> str:
+    """arn:…:targetgroup/<name>/<id>"""
+    return target_group_arn.split("/")[1] if target_group_arn.count("/") == 2 else target_group_arn
 
 
 def _not_found(kind: str, name: str, key: str) -> NotReady:

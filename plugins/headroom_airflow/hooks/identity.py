@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
-
 from headroom_airflow.hooks.aws_errors import told
+from headroom_airflow.hooks.base import ServiceHook
 
 
-class IdentityHook(AwsBaseHook):
+class IdentityHook(ServiceHook):
     """Asks STS who the caller is.
 
     Source: https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        kwargs["client_type"] = "sts"
-        super().__init__(*args, **kwargs)
+    service = "sts"
 
     @told
     def account(self) -> str:

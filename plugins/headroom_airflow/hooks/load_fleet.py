@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
-
 from headroom_airflow.hooks.aws_errors import told
+from headroom_airflow.hooks.base import ServiceHook
 from include.capacity.errors import NotReady
 
 
-class LoadFleetHook(AwsBaseHook):
+class LoadFleetHook(ServiceHook):
     """Looks at and stops the ECS tasks of the load fleet; the stock operator starts them.
 
     Source: https://docs.aws.amazon.com/AmazonECS/latest/APIReference/
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        kwargs["client_type"] = "ecs"
-        super().__init__(*args, **kwargs)
+    service = "ecs"
 
     @told
     def check(self, cluster: str, task_definition: str, container: str) -> None:

@@ -28,7 +28,7 @@ def refused(code: str) -> ClientError:
 @pytest.mark.parametrize(
     ("error", "told"),
     [
-        (refused("ExpiredToken"), ("DescribeAutoScalingGroups: ExpiredToken: No. Renew the credentials",)),
+        (refused("ExpiredToken"), ("DescribeAutoScalingGroups of 'web': ExpiredToken: No. Renew the credentials",)),
         (refused("AccessDenied"), ("AccessDenied: No. Allow this action in the IAM policy",)),
         (refused("ValidationError"), ("ValidationError: No. Check the names", "load.fleet", "aws.region")),
         (NoCredentialsError(), ("cannot be asked", "an access key, or this machine a role")),

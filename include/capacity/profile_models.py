@@ -8,9 +8,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from include.capacity.guard.blackouts import Blackout
+from include.capacity.guard.duration import Durations, longest
 from include.capacity.models import METRICS, QUANTILES, Metric, SearchSettings, Slo, SloCondition, ValidityLimits
 from include.capacity.profile_errors import contradiction
-from include.capacity.profile_guard import Guard
+from include.capacity.profile_guard import BlackoutEntry, Budget, Guard, blackouts_of
 from include.capacity.profile_types import (
     Milliseconds,
     Number,
@@ -193,9 +195,16 @@ class ServiceProfile(Section):
     guard: Guard
     validity: ValidityRules
     prices: Prices
+    budget: Budget | None = None
+    blackouts: tuple[BlackoutEntry, ...] = ()
+    production: Switch = False
 
     @model_validator(mode="after")
     def _consistent(self) -> ServiceProfile:
+        if self.production and self.schedule is not None:
+            problem = f"{self.schedule!r} would start runs by itself, but production is true."
+            cure = "Write null: each run of a production target is started, allowed and approved by a person."
+            raise contradiction(problem, cure, "schedule", "production")
         search, guard, validity = self.search, self.guard, self.validity
         if search.upper_tps > guard.max_rate_tps:
             problem = f"{search.upper_tps:g} tps is above guard.max_rate, which is {guard.max_rate_tps:g} tps."
@@ -235,6 +244,18 @@ class ServiceProfile(Section):
 
     def slo_conditions(self) -> Slo:
         return Slo(tuple(entry.condition() for entry in self.slo))
+
+    def black_times(self) -> tuple[Blackout, ...]:
+        return blackouts_of(self.blackouts)
+
+    def longest(self) -> Durations:
+        """How long a run may take at most, by the limits that stand here."""
+        return longest(
+            ready_within_s=self.prescale.ready_within_s,
+            warm_up_s=self.prescale.warm_up_s,
+            max_load_s=self.search.max_load_s,
+            max_duration_s=self.guard.max_duration_s,
+        )
 
     def search_settings(self, prior_tps: float | None = None) -> SearchSettings:
         search = self.search

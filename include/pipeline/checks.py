@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from include.capacity.errors import ConfigError, GuardRefused, NotReady
+from include.capacity.guard.blackouts import refusal
 from include.capacity.profile import ServiceProfile
 from include.pipeline.environment import Environment, is_settled
 from include.pipeline.environment_lock import wait_until_free
@@ -63,6 +65,13 @@ def check_durations(profile: ServiceProfile) -> None:
             f"{longest:g} s.",
             "Raise it, or lower search.max_load.",
         )
+
+
+def check_blackouts(profile: ServiceProfile, now: datetime) -> None:
+    """The run would be over before the next blackout, and there is none now."""
+    longest = timedelta(seconds=profile.longest().run_s)
+    if (why := refusal(profile.black_times(), now, longest)) is not None:
+        raise GuardRefused(why)
 
 
 def check_account(environment: Environment) -> None:

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -100,11 +101,13 @@ def check(service: str) -> dict[str, Any]:
     )
     checks.check_scheduling(plan.profile, scheduling)
     checks.check_durations(plan.profile)
+    checks.check_blackouts(plan.profile, datetime.now(UTC))
     checks.check_account(environment)
     target = environment.target()
     prepared = check_plan(plan.profile, target)
     check_resources(plan.profile)
     checks.check_free(environment, Installation.from_environment().store(), plan.run)
+    checks.check_blackouts(plan.profile, datetime.now(UTC))
     checks.check_group(environment)
     checks.check_health(environment)
     check_target(plan.profile, target)

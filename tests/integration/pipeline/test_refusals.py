@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -212,6 +213,19 @@ def test_unhealthy_instances_are_named(sandbox: RunningSandbox, started: Start, 
     assert f"{instance} is unhealthy" in text
     assert "aws.target_group" in text
     wait_for("a healthy target", lambda: sandbox.target_states() == ["healthy"])
+
+
+# -- guard rails ------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_that_would_meet_a_blackout_is_refused_with_the_next_free_time(
+    sandbox: RunningSandbox, started: Start
+) -> None:
+    soon = (datetime.now(UTC) + timedelta(minutes=2)).strftime("%H:%M")
+    until = (datetime.now(UTC) + timedelta(minutes=62)).strftime("%H:%M")
+    text = refusal(started, plan_with({"blackouts": [{"reason": "the sale", "daily": f"{soon} - {until}"}]}))
+    assert "would meet the blackout 'the sale' (blackouts[0]: " in text
+    assert f"{until} UTC on (" in text
 
 
 # -- somebody else ----------------------------------------------------------------------------------------------------

@@ -39,6 +39,7 @@ def probe_to_json(result: ProbeResult) -> dict[str, Any]:
         "conditions": [asdict(condition) for condition in result.conditions],
         "validity": validity_to_json(result.validity),
         "misses": list(result.misses),
+        "changes": list(result.changes),
     }
 
 
@@ -69,6 +70,7 @@ def probe_from_json(raw: Mapping[str, Any]) -> ProbeResult:
             environment={str(name): _number(value) for name, value in raw.get("environment", {}).items()},
             overloaded=bool(raw.get("overloaded", False)),
             in_flight_mean=_number(raw.get("in_flight_mean", 0.0)),
+            changes=_texts(raw.get("changes", ())),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InvalidData(f"not a probe result: {error!r}.") from None
@@ -110,6 +112,8 @@ def second_to_json(second: FleetSecond) -> dict[str, Any]:
         "restarted": list(second.restarted),
         "rejected": second.rejected,
         "guard": second.guard,
+        "sizes": {label: sizes.to_json() for label, sizes in sorted(second.sizes.items())},
+        "own_errors": dict(sorted(second.own_errors.items())),
     }
 
 
@@ -135,6 +139,8 @@ def second_from_json(raw: Mapping[str, Any]) -> FleetSecond:
             restarted=tuple(int(shard) for shard in raw["restarted"]),
             rejected=int(raw["rejected"]),
             guard=str(raw["guard"]),
+            sizes={str(label): Histogram.from_json(sizes) for label, sizes in raw.get("sizes", {}).items()},
+            own_errors={str(cause): int(count) for cause, count in raw.get("own_errors", {}).items()},
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InvalidData(f"not a second of the fleet: {error!r}.") from None

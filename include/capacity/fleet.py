@@ -23,6 +23,15 @@ class _Bin:
     completed: int = 0
     rows: dict[tuple[str, Outcome], Histogram] = field(default_factory=dict)
     lag: Histogram = field(default_factory=Histogram)
+    sizes: dict[str, Histogram] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """When the conductor saw a report, by its clock; what it knows of both clocks (see `ShardSecond`)."""
+
+    delay_s: float | None = None
+    in_force_after_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +55,15 @@ class FleetView:
         self.expected = expected
         self._bins: dict[int, _Bin] = {}
         self._reports: dict[int, list[ShardReport]] = {shard: [] for shard in range(expected)}
+        self._sightings: dict[tuple[int, str, int], Sighting] = {}
         self._known: set[tuple[int, str, int]] = set()
         self._transactions = 0
+        self._sizes: dict[str, Histogram] = {}
         self._forgotten_before = 0
 
-    def add(self, report: ShardReport) -> bool:
+    def add(self, report: ShardReport, sighting: Sighting | None = None) -> bool:
         """Merges a report; False when it was known already or comes from a shard that is not expected."""
-        key = (report.shard, report.incarnation, report.number)
+        key = _key(report)
         if key in self._known or report.shard not in self._reports:
             return False
         self._known.add(key)
@@ -65,6 +76,12 @@ class FleetView:
             self._bin(second).lag.merge(lag)
         for row in report.rows:
             self._bin(row.second).rows.setdefault((row.label, row.outcome), Histogram()).merge(row.latency)
+        for second, labels in report.sizes.items():
+            for label, sizes in labels.items():
+                self._bin(second).sizes.setdefault(label, Histogram()).merge(sizes)
+                self._sizes.setdefault(label, Histogram()).merge(sizes)
+        if sighting is not None:
+            self._sightings[key] = sighting
         reports = self._reports[report.shard]
         reports.append(_without_data(report))
         reports.sort(key=lambda entry: (entry.incarnation, entry.number))
@@ -90,6 +107,10 @@ class FleetView:
             self._transactions,
         )
 
+    def sizes(self) -> dict[str, Histogram]:
+        """Label -> bytes received by each `ok` transaction since the start of the fleet."""
+        return self._sizes
+
     def seconds(self, start: int, end: int) -> list[FleetSecond]:
         """The seconds start … end - 1, empty ones included; shards that do not cover a second are `missing` in it."""
         return [self._second(second) for second in range(start, end)]
@@ -103,6 +124,8 @@ class FleetView:
             self._reports[shard] = [
                 report for report in reports if report.published_at >= second - 2 or id(report) in keep
             ]
+        kept = {_key(report) for reports in self._reports.values() for report in reports}
+        self._sightings = {key: value for key, value in self._sightings.items() if key in kept}
 
     def _bin(self, second: int) -> _Bin:
         if second < self._forgotten_before:
@@ -112,6 +135,7 @@ class FleetView:
     def _second(self, second: int) -> FleetSecond:
         content = self._bins.get(second) or _Bin()
         shards, missing, restarted, in_flight, rejected, guard = [], [], [], 0, 0, ""
+        own_errors: dict[str, int] = {}
         for shard in range(self.expected):
             report = self._covering(shard, second)
             if report is None:
@@ -122,8 +146,11 @@ class FleetView:
                 restarted.append(shard)
             if before is None or before is not report:
                 rejected += report.rejected
+                for cause, count in report.own_errors.items():
+                    own_errors[cause] = own_errors.get(cause, 0) + count
             in_flight += report.counters.in_flight + report.counters.backlog
             guard = guard or (f"shard {shard}: {report.guard}" if report.guard else "")
+            sighting = self._sightings.get(_key(report), Sighting())
             shards.append(
                 ShardSecond(
                     shard,
@@ -132,6 +159,8 @@ class FleetView:
                     report.generator,
                     report.counters.threads,
                     report.counters.threads_idle,
+                    sighting.delay_s,
+                    sighting.in_force_after_s,
                 )
             )
         return FleetSecond(
@@ -146,6 +175,8 @@ class FleetView:
             restarted=tuple(restarted),
             rejected=rejected,
             guard=guard,
+            sizes=content.sizes,
+            own_errors=own_errors,
         )
 
     def _covering(self, shard: int, second: int) -> ShardReport | None:
@@ -156,13 +187,17 @@ class FleetView:
         return None
 
 
+def _key(report: ShardReport) -> tuple[int, str, int]:
+    return report.shard, report.incarnation, report.number
+
+
 def _last_of_each_incarnation(reports: Sequence[ShardReport]) -> list[ShardReport]:
     return list({report.incarnation: report for report in reports}.values())
 
 
 def _without_data(report: ShardReport) -> ShardReport:
     """Counters, health and state only: the seconds have been merged."""
-    return replace(report, offered={}, completed={}, lag={}, rows=())
+    return replace(report, offered={}, completed={}, lag={}, rows=(), sizes={})
 
 
 def merged_rows(seconds: Iterable[FleetSecond], label: str | None = None) -> dict[Outcome, Histogram]:

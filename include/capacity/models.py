@@ -81,7 +81,14 @@ class Slo:
 
 @dataclass(frozen=True, slots=True)
 class ShardSecond:
-    """One shard's own state as last reported for a second."""
+    """One shard's own state as last reported for a second.
+
+    Attributes:
+        delay_s: from the time that its report bears (by the shard's clock) until the conductor saw it (by its own
+            clock). Never below zero unless the shard's clock is ahead of the conductor's. None: not known.
+        in_force_after_s: from the command of its rate (by the conductor's clock) until that was in force (by the
+            shard's clock). Never below zero unless the shard's clock is behind. None: not known.
+    """
 
     shard: int
     incarnation: str
@@ -89,6 +96,8 @@ class ShardSecond:
     generator: GeneratorHealth
     threads: int
     threads_idle: int
+    delay_s: float | None = None
+    in_force_after_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +116,8 @@ class FleetSecond:
         restarted: numbers of the shards whose incarnation changed in it.
         rejected: result lines that could not be read.
         guard: the reason of a shard's guard that stopped the load; empty if none.
+        sizes: label -> bytes received by each `ok` transaction whose intended start lies in it (no times).
+        own_errors: what of the generators' own failed -> transactions, as reported for it.
     """
 
     second: int
@@ -120,6 +131,8 @@ class FleetSecond:
     restarted: tuple[int, ...] = ()
     rejected: int = 0
     guard: str = ""
+    sizes: Mapping[str, Histogram] = field(default_factory=dict)
+    own_errors: Mapping[str, int] = field(default_factory=dict)
 
 
 StepKind = Literal["smoke", "warm", "ramp", "probe", "soak", "rest"]
@@ -187,6 +200,7 @@ class ProbeResult:
         overloaded: the service fell behind the offered rate (backlog, or an abort for overload), so the failure is no
             noise.
         in_flight_mean: mean of the arrivals in flight over the measured seconds.
+        changes: what changed in the environment under the step, as sentences.
     """
 
     stage: str
@@ -212,6 +226,7 @@ class ProbeResult:
     environment: Mapping[str, float] = field(default_factory=dict)
     overloaded: bool = False
     in_flight_mean: float = 0.0
+    changes: tuple[str, ...] = ()
 
     @property
     def load_s(self) -> float:
@@ -283,3 +298,8 @@ class ValidityLimits:
     min_idle_threads: int
     max_rejected_ratio: float
     max_offered_deviation: float  # relative gap between commanded and dispatched rate, beyond Poisson noise (4 sigma)
+    max_throttled_ratio: float = 0.1  # of the periods of the container's CPU quota
+    max_heap_ratio: float = 0.9  # of the heap that is full even at its emptiest
+    max_open_files_ratio: float = 0.9
+    max_clock_skew_s: float = 0.5
+    max_odd_sizes_ratio: float = 0.05  # of a label's good responses, unlike in size to those of the smoke probe

@@ -166,6 +166,11 @@ class ValidityRules(Section):
     min_idle_threads: Annotated[int, Field(ge=0, strict=True)] = 1
     max_rejected_ratio: Annotated[Ratio, Field(alias="max_rejected")] = 0.001
     max_offered_deviation: Annotated[Ratio, Field(alias="max_offered_deviation")] = 0.02
+    max_throttled_ratio: Annotated[Ratio, Field(alias="max_throttled")] = 0.1
+    max_heap_ratio: Annotated[Ratio, Field(alias="max_heap")] = 0.9
+    max_open_files_ratio: Annotated[Ratio, Field(alias="max_open_files")] = 0.9
+    max_clock_skew_s: Annotated[Seconds, Field(alias="max_clock_skew", gt=0)] = 0.5
+    max_odd_sizes_ratio: Annotated[Ratio, Field(alias="max_odd_sizes")] = 0.05
 
 
 class Prices(Section):
@@ -276,12 +281,4 @@ class ServiceProfile(Section):
         )
 
     def validity_limits(self) -> ValidityLimits:
-        rules = self.validity
-        return ValidityLimits(
-            max_lag_p99_ms=rules.max_lag_p99_ms,
-            max_generator_cpu_cores=rules.max_generator_cpu_cores,
-            max_gc_ratio=rules.max_gc_ratio,
-            min_idle_threads=rules.min_idle_threads,
-            max_rejected_ratio=rules.max_rejected_ratio,
-            max_offered_deviation=rules.max_offered_deviation,
-        )
+        return ValidityLimits(**self.validity.model_dump())

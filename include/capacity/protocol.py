@@ -161,7 +161,15 @@ class Counters:
 
 @dataclass(frozen=True, slots=True)
 class GeneratorHealth:
-    """The load generator's own state over the last report interval. CPU in cores (1.0 = one core busy)."""
+    """The load generator's own state over the last report interval. CPU in cores (1.0 = one core busy).
+
+    Attributes:
+        cpu_limit_cores: CPUs that the shard may use at once, by affinity and the container's quota; 0: unknown.
+        throttled_ratio: share of the quota's periods in which the container was held back; 0 without a quota.
+        cpu_wait_ratio: share of the time in which a process of the container (or machine) waited for a CPU.
+        clock_drift_s: how far the wall clock has run off the monotonic clock since the start of the shard's program:
+            positive when it was set forward or runs fast.
+    """
 
     jmeter_cpu_cores: float = 0.0
     shard_cpu_cores: float = 0.0
@@ -170,6 +178,10 @@ class GeneratorHealth:
     gc_ratio: float = 0.0
     open_fds: int = 0
     max_fds: int = 0
+    cpu_limit_cores: float = 0.0
+    throttled_ratio: float = 0.0
+    cpu_wait_ratio: float = 0.0
+    clock_drift_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,8 +237,13 @@ class ShardReport:
         command_epoch, command_seq: of the last accepted command; 0, 0 before the first.
         rate_per_s: the rate this shard has in force now (its own part); 0 when the lease has run out.
         in_force_at: wall clock at which JMeter's dispatcher took the last command's rate; None before the first.
+        in_force_order: (epoch, seq) of the last command that the dispatcher has taken: `in_force_at` is that of the
+            first command with its rate.
         offered: second -> arrivals dispatched in it. completed: second -> transactions that *ended* in it.
         lag: second of dispatch -> histogram of the schedule lag of its arrivals.
+        sizes: second of the intended start -> label -> bytes received by each `ok` transaction (a histogram of bytes,
+            not of time).
+        own_errors: what of the generator's own failed -> transactions with that cause since the last report.
         rows: see SecondRow. rejected: JTL lines that could not be read since the last report, with a few examples in
             `rejects`.
         guard: why the shard's guard stopped the load for good; empty while it has not.
@@ -253,6 +270,9 @@ class ShardReport:
     guard: str = ""
     final: bool = False
     end_reason: str = ""
+    in_force_order: tuple[int, int] = (0, 0)
+    sizes: Mapping[int, Mapping[str, Histogram]] = field(default_factory=dict)
+    own_errors: Mapping[str, int] = field(default_factory=dict)
 
     def dumps(self) -> bytes:
         raw = {
@@ -277,6 +297,12 @@ class ShardReport:
             "guard": self.guard,
             "final": self.final,
             "end_reason": self.end_reason,
+            "in_force_order": list(self.in_force_order),
+            "sizes": {
+                str(second): {label: sizes.to_json() for label, sizes in labels.items()}
+                for second, labels in self.sizes.items()
+            },
+            "own_errors": dict(self.own_errors),
         }
         return json.dumps(raw, separators=(",", ":")).encode()
 
@@ -306,6 +332,12 @@ class ShardReport:
                 guard=str(raw["guard"]),
                 final=bool(raw["final"]),
                 end_reason=str(raw["end_reason"]),
+                in_force_order=(int(raw["in_force_order"][0]), int(raw["in_force_order"][1])),
+                sizes={
+                    int(second): {str(label): Histogram.from_json(sizes) for label, sizes in labels.items()}
+                    for second, labels in raw["sizes"].items()
+                },
+                own_errors={str(cause): int(count) for cause, count in raw["own_errors"].items()},
             )
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
             raise InvalidData(f"not a shard report: {error!r}.") from None

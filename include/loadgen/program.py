@@ -14,7 +14,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -27,11 +27,13 @@ from include.capacity.protocol import (
     DISMISSED_PATH,
     SPEC_PATH,
     FleetSpec,
+    ShardState,
     incarnation_folder,
     report_path,
 )
 from include.loadgen import jmeter
 from include.loadgen.exits import End, ExitCode, ShardEnded
+from include.loadgen.machine import Machine
 from include.loadgen.mailbox import Background, Outbox, StoreWatch, poll_period_s
 from include.loadgen.plan.prepare import prepare_plan
 from include.loadgen.plan.settings import PlanSettings, PreparedPlan
@@ -63,7 +65,7 @@ class Program:
 
     def __init__(self, settings: ShardSettings, store: ArtefactStore) -> None:
         self._settings, self._store = settings, store
-        self._clock = Clock()
+        self._clock = Clock(machine=Machine().read)
         started_ns = time.time_ns()
         incarnation = f"{started_ns:020d}-{os.getpid()}"
         self._identity = Identity(settings.shard, incarnation, self._clock.monotonic())
@@ -103,7 +105,7 @@ class Program:
 
     def _run_in(self, work: Path) -> End:
         spec, leftover = self._read_spec()
-        self._publish_now(ShardFacts(self._clock.wall(), self._clock.cpu(), "starting", (0, 0), ""))
+        self._publish_now(self._facts("starting"))
         prepared, plan_folder = self._prepare(spec, work)
         self._preparing = False
         if self._terminated:
@@ -250,13 +252,17 @@ class Program:
 
     def _report_early_end(self, end: End) -> None:
         """The conductor reads the final report, the person the log; the store may be what failed."""
-        facts = ShardFacts(
-            self._clock.wall(), self._clock.cpu(), "ending", (0, 0), "", final=True, end_reason=end.reason
-        )
         try:
-            self._publish_now(facts)
+            self._publish_now(replace(self._facts("ending"), final=True, end_reason=end.reason))
         except Exception as error:
             self._say(f"the final report could not be published: {error}")
+
+    def _facts(self, state: ShardState) -> ShardFacts:
+        """Of a shard that has no command yet."""
+        clock = self._clock
+        return ShardFacts(
+            clock.wall(), clock.monotonic(), clock.cpu(), state, command=(0, 0), guard="", machine=clock.machine()
+        )
 
     def _publish_now(self, facts: ShardFacts) -> None:
         report = self._reporter.build(facts, None)

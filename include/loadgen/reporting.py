@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from include.capacity.jtl.follow import JtlFollower
 from include.capacity.protocol import Counters, GeneratorHealth, ShardReport, ShardState
 from include.loadgen.engine import DispatcherStatus
+from include.loadgen.machine import NOTHING_KNOWN, MachineReading
 
 _MIB = 1 << 20
 _KEPT_SECONDS = 120  # longer than the dispatcher shows
@@ -19,17 +20,21 @@ class ShardFacts:
 
     Attributes:
         now: wall clock, epoch seconds.
+        monotonic_s: monotonic clock at the same moment.
         cpu_s: CPU time of the shard's own process since its start.
         command: (epoch, seq) of the last accepted command; (0, 0) before the first.
+        machine: what the machine tells of itself.
     """
 
     now: float
+    monotonic_s: float
     cpu_s: float
     state: ShardState
     command: tuple[int, int]
     guard: str
     final: bool = False
     end_reason: str = ""
+    machine: MachineReading = NOTHING_KNOWN
 
 
 class Reporter:
@@ -40,6 +45,7 @@ class Reporter:
         self._number = 0
         self._told: dict[int, int] = {}  # second -> arrivals that earlier reports hold
         self._before: tuple[ShardFacts, DispatcherStatus | None] | None = None
+        self._clocks_apart_s: float | None = None  # wall minus monotonic clock at the first report
         self.foreign = 0
 
     def build(self, facts: ShardFacts, status: DispatcherStatus | None) -> ShardReport:
@@ -66,6 +72,9 @@ class Reporter:
             guard=facts.guard,
             final=facts.final,
             end_reason=facts.end_reason,
+            in_force_order=status.order if status is not None else (0, 0),
+            sizes=seconds.sizes,
+            own_errors=seconds.own_errors,
         )
         self._number += 1
         self._before = (facts, status)
@@ -85,23 +94,42 @@ class Reporter:
 
     def _health(self, facts: ShardFacts, status: DispatcherStatus | None) -> GeneratorHealth:
         facts_before, before = self._before if self._before is not None else (None, None)
-        shard_cores = 0.0
-        if facts_before is not None and facts.now > facts_before.now:
-            shard_cores = (facts.cpu_s - facts_before.cpu_s) / (facts.now - facts_before.now)
+        health = self._own_health(facts, facts_before)
         if status is None:
-            return GeneratorHealth(shard_cpu_cores=shard_cores)
+            return health
         jmeter_cores = gc_ratio = 0.0
         if before is not None and status.at > before.at:
             elapsed = status.at - before.at
             jmeter_cores, gc_ratio = (status.cpu_s - before.cpu_s) / elapsed, (status.gc_s - before.gc_s) / elapsed
-        return GeneratorHealth(
+        return replace(
+            health,
             jmeter_cpu_cores=round(jmeter_cores, 4),
-            shard_cpu_cores=round(shard_cores, 4),
             heap_used_mb=round(status.heap_used / _MIB, 1),
             heap_max_mb=round(status.heap_max / _MIB, 1),
             gc_ratio=round(gc_ratio, 4),
             open_fds=status.open_fds,
             max_fds=status.max_fds,
+        )
+
+    def _own_health(self, facts: ShardFacts, before: ShardFacts | None) -> GeneratorHealth:
+        """What the shard's program knows without JMeter."""
+        apart_s = facts.now - facts.monotonic_s
+        if self._clocks_apart_s is None:
+            self._clocks_apart_s = apart_s
+        health = GeneratorHealth(
+            cpu_limit_cores=facts.machine.cpu_limit_cores, clock_drift_s=round(apart_s - self._clocks_apart_s, 4)
+        )
+        elapsed = 0.0 if before is None else facts.monotonic_s - before.monotonic_s
+        if before is None or elapsed <= 0:
+            return health
+        periods = facts.machine.periods - before.machine.periods
+        throttled = facts.machine.throttled_periods - before.machine.throttled_periods
+        waited = facts.machine.waited_s - before.machine.waited_s
+        return replace(
+            health,
+            shard_cpu_cores=round((facts.cpu_s - before.cpu_s) / elapsed, 4),
+            throttled_ratio=round(throttled / periods, 4) if periods > 0 else 0.0,
+            cpu_wait_ratio=round(min(max(waited / elapsed, 0.0), 1.0), 4),
         )
 
 

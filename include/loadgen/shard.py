@@ -15,6 +15,7 @@ from include.capacity.protocol import FleetSpec, ShardState, report_path
 from include.loadgen.engine import DispatcherOrder, DispatcherStatus, LoadEngine
 from include.loadgen.exits import End, ExitCode
 from include.loadgen.guard import Guard
+from include.loadgen.machine import MachineReading
 from include.loadgen.mailbox import Outbox, Seen
 from include.loadgen.orders import Orders
 from include.loadgen.reporting import Reporter, ShardFacts
@@ -30,11 +31,13 @@ _DISK_CHECK_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """Monotonic and wall clock in seconds, CPU time of this process in seconds, and a way to wait."""
+    """Monotonic and wall clock in seconds, CPU time of this process in seconds, what the machine tells of itself, and a
+    way to wait."""
 
     monotonic: Callable[[], float] = time.monotonic
     wall: Callable[[], float] = time.time
     cpu: Callable[[], float] = time.process_time
+    machine: Callable[[], MachineReading] = MachineReading
     sleep: Callable[[float], None] = time.sleep
 
 
@@ -240,6 +243,8 @@ class Shard:
     def _publish(self, end_reason: str = "") -> None:
         facts = ShardFacts(
             now=self._clock.wall(),
+            monotonic_s=self._clock.monotonic(),
+            machine=self._clock.machine(),
             cpu_s=self._clock.cpu(),
             state="ending" if end_reason else self.state,
             command=self._command_order(),

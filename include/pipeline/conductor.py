@@ -19,6 +19,10 @@ from include.capacity.judgement.probe import judge
 from include.capacity.judgement.watching import watch
 from include.capacity.models import HOLD_COMPLETE, FleetSecond, ProbeResult, Slo, Step, ValidityLimits
 from include.capacity.protocol import COMMAND_PATH, Command, ShardReport, report_path, shard_folder
+from include.capacity.validity.checks import Surroundings
+from include.capacity.validity.environment import EnvironmentState, changes
+from include.capacity.validity.responses import SizeRange, usual_sizes
+from include.pipeline.sightings import ClockWatch
 from include.store.artefacts import ArtefactStore
 
 log = logging.getLogger(__name__)
@@ -28,6 +32,8 @@ REPORT_GRACE_S = 2.2  # a report is published each second; this long after a sec
 MISSING_AFTER_S = 5.0  # a shard silent for so long is missing
 STORE_PATIENCE_S = 30.0  # a store that fails for longer fails the stage
 PROGRESS_PATH = "progress.json"
+
+Observe = Callable[[], EnvironmentState | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +56,8 @@ class Conductor:
     """Conducts `shards` shards that work in the run's folder `store`.
 
     Args:
-        observe: returns the environment as seen now (such as healthy instances); stored with each probe.
+        observe: returns the environment as seen now, before and after each step; None: nothing is known.
+        usual_sizes: label -> sizes of good responses in the smoke probe.
         stop_reason: why the run must end at once, None while it may go on; asked at each poll, so it must not wait.
     """
 
@@ -63,12 +70,15 @@ class Conductor:
         lease_s: float,
         slo: Slo,
         limits: ValidityLimits,
-        observe: Callable[[], Mapping[str, float]] = dict,
+        observe: Observe = lambda: None,
+        usual_sizes: Mapping[str, SizeRange] | None = None,
         stop_reason: Callable[[], str | None] = lambda: None,
         clock: Clock | None = None,
     ) -> None:
         self._store, self._stage, self._lease_s = store, stage, lease_s
         self._slo, self._limits, self._observe = slo, limits, observe
+        self._usual_sizes = usual_sizes or {}
+        self._clocks = ClockWatch(stage.epoch)
         self._stop_reason = stop_reason
         self._clock = clock or Clock()
         self._view = FleetView(shards)
@@ -86,6 +96,7 @@ class Conductor:
         """Orders a rate (arrivals per second of the whole fleet) for one lease."""
         self._seq += 1
         now = self._clock.now()
+        self._clocks.commanded(self._seq, rate_per_s, now)
         order = Command(self._stage.epoch, self._seq, rate_per_s, self._lease_s, now, self._stage.name)
         self._store.write(COMMAND_PATH, order.dumps())
         self._rate_per_s, self._sent_at = rate_per_s, now
@@ -147,12 +158,17 @@ class Conductor:
             number += 1
             self._next_report[shard, incarnation] = number
             try:
-                self._view.add(ShardReport.loads(data))
+                report = ShardReport.loads(data)
+                self._view.add(report, self._clocks.saw(report, self._clock.now()))
             except InvalidData as error:
                 log.warning("Report %s of shard %s is unreadable and left out: %s", number - 1, shard, error)
 
     def totals(self) -> FleetTotals:
         return self._view.totals()
+
+    def response_sizes(self) -> dict[str, SizeRange]:
+        """Label -> sizes of the good responses that the fleet had so far."""
+        return usual_sizes(self._view.sizes())
 
     def wait_ready(self, within_s: float) -> float:
         """Waits until every shard is ready, at rate zero. Returns the seconds it took.
@@ -221,6 +237,7 @@ class Conductor:
         `healthy_arrival_s` is how long an arrival takes at low load, think times included; None if not known yet.
         """
         now = self._clock.now
+        before = self._observed()
         self.patiently(lambda: self.command(step.rate_tps / transactions_per_arrival))
         started = now()
         first = math.ceil(started + 0.15)  # the first whole second with the rate in force
@@ -248,6 +265,7 @@ class Conductor:
                     self.stand_down()
                     break
         seconds = self._finished_seconds(first, end)
+        after = self._observed()
         result = judge(
             step,
             self._slo,
@@ -261,18 +279,19 @@ class Conductor:
             transactions_per_arrival=transactions_per_arrival,
             expected_shards=self._view.expected,
             healthy_arrival_s=healthy_arrival_s,
-            environment=self._observed(),
+            environment=after.figures if after is not None else {},
+            surroundings=Surroundings(changes(before, after), self._usual_sizes),
         )
         self._view.forget_before(first - 2)
         return result, seconds
 
-    def _observed(self) -> Mapping[str, float]:
+    def _observed(self) -> EnvironmentState | None:
         """What is seen of the environment is evidence beside the load: a probe stands without it."""
         try:
             return self._observe()
         except HeadroomError as error:
             log.warning("The probe is stored without a look at the environment: %s", error)
-            return {}
+            return None
 
     def _finished_seconds(self, first: int, end: int) -> list[FleetSecond]:
         """Seconds that all shards cover, and those so old that a shard that does not is missing."""

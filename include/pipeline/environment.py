@@ -18,6 +18,7 @@ from headroom_airflow.hooks.elbv2 import Elbv2Hook
 from headroom_airflow.hooks.identity import IdentityHook
 from include.capacity.errors import ConfigError, GuardRefused, NotReady
 from include.capacity.profile import ServiceProfile
+from include.capacity.validity.environment import EnvironmentState
 from include.pipeline.environment_lock import claim_of, held_message, release, take
 from include.pipeline.run_plan import run_key
 from include.store.artefacts import ArtefactStore
@@ -68,15 +69,22 @@ class Environment:
     def health(self) -> dict[str, str]:
         return self.balancers.target_health(self.balancers.target_group_arn(self.profile.aws.target_group))
 
-    def observe(self) -> dict[str, float]:
-        """What a probe records about the environment."""
+    def observe(self) -> EnvironmentState:
+        """What a probe records about the environment, and by what a change of it is seen."""
         group = self.group()
         in_service = [entry for entry in group["Instances"] if entry["LifecycleState"] == "InService"]
-        return {
-            "desired": float(group["DesiredCapacity"]),
-            "in_service": float(len(in_service)),
-            "healthy": float(sum(state == "healthy" for state in self.health().values())),
-        }
+        return EnvironmentState(
+            figures={
+                "desired": float(group["DesiredCapacity"]),
+                "in_service": float(len(in_service)),
+                "healthy": float(sum(state == "healthy" for state in self.health().values())),
+            },
+            instances={entry["InstanceId"]: _kind_of(entry) for entry in in_service},
+            settings={
+                "The desired number of instances": str(group["DesiredCapacity"]),
+                "The launch template of the group": _template_of(group),
+            },
+        )
 
     def facts(self) -> dict[str, Any]:
         """What the result says about the environment."""
@@ -125,6 +133,23 @@ class Environment:
                     "prescale.ready_within of the service profile sets the time."
                 )
             sleep(0.5)
+
+
+def _kind_of(instance: Mapping[str, Any]) -> str:
+    """Everything about an instance that stays while it lives, as one text."""
+    return ", ".join(
+        [instance.get("InstanceType", "unknown type"), instance.get("AvailabilityZone", ""), _template_of(instance)]
+    )
+
+
+def _template_of(entry: Mapping[str, Any]) -> str:
+    """The launch template (or configuration) of a group or an instance, with its version."""
+    mixed = entry.get("MixedInstancesPolicy", {}).get("LaunchTemplate", {}).get("LaunchTemplateSpecification")
+    template = entry.get("LaunchTemplate") or mixed
+    if template:
+        name = template.get("LaunchTemplateName") or template.get("LaunchTemplateId")
+        return f"{name} version {template.get('Version', 'default')}"
+    return str(entry.get("LaunchConfigurationName", "none"))
 
 
 def split_url(url: str) -> tuple[str, str, int]:

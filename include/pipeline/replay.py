@@ -14,6 +14,7 @@ from include.capacity.judgement.light_load import healthy_arrival_s
 from include.capacity.judgement.probe import judge
 from include.capacity.models import Done, ProbeResult
 from include.capacity.search.replay import replay
+from include.capacity.validity.checks import Surroundings
 from include.pipeline.installation import Installation
 from include.pipeline.run_folder import ANSWER_PATH, RunFolder, folder_of_run
 from include.pipeline.run_plan import STAGES
@@ -44,6 +45,7 @@ def judged_otherwise(folder: RunFolder) -> list[str]:
     """Judges each stored probe again on its stored seconds; a sentence for each that comes out otherwise."""
     plan = folder.plan()
     slo, limits = plan.profile.slo_conditions(), plan.profile.validity_limits()
+    usual = folder.usual_sizes()
     differences: list[str] = []
     before: list[ProbeResult] = []
     for probe in folder.probes(STAGES):
@@ -60,6 +62,7 @@ def judged_otherwise(folder: RunFolder) -> list[str]:
             transactions_per_arrival=probe.transactions_per_arrival,
             expected_shards=plan.profile.load.fleet.shards,
             environment=probe.environment,
+            surroundings=Surroundings(probe.changes, {} if probe.stage == "smoke" else usual),
             healthy_arrival_s=None if probe.stage == "smoke" else healthy_arrival_s(before),
         )
         print(describe(again))

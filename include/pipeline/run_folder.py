@@ -18,12 +18,14 @@ from include.capacity.codec import (
 from include.capacity.errors import ConfigError
 from include.capacity.models import Answer, FleetSecond, ProbeResult
 from include.capacity.report.tables import run_second
+from include.capacity.validity.responses import SizeRange, sizes_from_json, sizes_to_json
 from include.pipeline.installation import Installation
 from include.pipeline.run_plan import PLAN_PATH, STAGES, RunPlan, load, run_key
 from include.store.artefacts import ArtefactStore
 
 ANSWER_PATH = "answer.json"
 SMOKE_PATH = "smoke.json"
+RESPONSES_PATH = "responses.json"
 NOTES_PATH = "notes.json"
 COLLECTED_PATH = "collected.json"
 RESULT_PATH = "result.json"
@@ -98,6 +100,13 @@ class RunFolder:
 
     def transactions_per_arrival(self) -> float:
         return float(self.store.read_json(SMOKE_PATH)["transactions_per_arrival"])
+
+    def save_usual_sizes(self, usual: Mapping[str, SizeRange]) -> None:
+        self.store.write_json(RESPONSES_PATH, sizes_to_json(usual))
+
+    def usual_sizes(self) -> dict[str, SizeRange]:
+        """Label -> sizes of good responses in the smoke probe; empty for a run that did not store them."""
+        return sizes_from_json(json.loads(self.store.read_or_none(RESPONSES_PATH) or b"{}"))
 
     def note(self, facts: Mapping[str, Any]) -> None:
         """Adds facts (about the environment, about times) to what is known already."""

@@ -13,7 +13,7 @@ from include.capacity.errors import Inconclusive, NotReady
 from include.capacity.judgement.light_load import healthy_arrival_s
 from include.capacity.models import Done, FleetSecond, ProbeResult, SearchSettings, Slo, Step
 from include.capacity.search.decision import next_step
-from include.pipeline.conductor import Conductor, Stage
+from include.pipeline.conductor import Conductor, Observe, Stage
 from include.pipeline.run_folder import SMOKE_PATH, RunFolder
 from include.pipeline.run_plan import STAGES, RunPlan
 
@@ -23,7 +23,6 @@ READY_WITHIN_S = 120.0
 SMOKE_S = 5.0
 WARM_AT_LEAST_S, WARM_AT_MOST_S = 8.0, 40.0
 
-Observe = Callable[[], Mapping[str, float]]
 Decide = Callable[[SearchSettings, Slo, Sequence[ProbeResult]], Step | Done]
 
 
@@ -44,6 +43,7 @@ def conductor_for(
         slo=plan.profile.slo_conditions(),
         limits=plan.profile.validity_limits(),
         observe=observe,
+        usual_sizes={} if stage == "smoke" else folder.usual_sizes(),
         stop_reason=stop_reason,
     )
 
@@ -79,6 +79,7 @@ def run_smoke(folder: RunFolder, plan: RunPlan, conductor: Conductor) -> Mapping
         "ready_after_s": round(waited_s, 1),
         "warmed_s": round(warmed_s, 1),
     }
+    folder.save_usual_sizes(conductor.response_sizes())
     folder.store.write_json(SMOKE_PATH, facts)
     return facts
 

@@ -156,7 +156,7 @@ def prescale(service: str) -> dict[str, Any]:
     with _holding(plan, environment):
         waited = bring_to_size(environment, journal)
     folder.note({"during": environment.facts(), "instances": _instances(environment)})
-    return {"waited_s": round(waited, 1), **environment.observe()}
+    return {"waited_s": round(waited, 1), **environment.observe().figures}
 
 
 def _instances(environment: Any) -> list[dict[str, str]]:

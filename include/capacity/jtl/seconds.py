@@ -37,6 +37,8 @@ class Seconds:
     completed: Mapping[int, int] = field(default_factory=dict)
     lag: Mapping[int, Histogram] = field(default_factory=dict)
     rows: tuple[SecondRow, ...] = ()
+    sizes: Mapping[int, Mapping[str, Histogram]] = field(default_factory=dict)
+    own_errors: Mapping[str, int] = field(default_factory=dict)
     foreign: int = 0
 
 
@@ -58,6 +60,8 @@ class SecondAccumulator:
         self._cells: dict[tuple[int, str, Outcome], _Cell] = {}
         self._completed: dict[int, int] = {}
         self._lag: dict[int, Histogram] = {}
+        self._sizes: dict[int, dict[str, Histogram]] = {}
+        self._own_errors: dict[str, int] = {}
         self._foreign = 0
 
     def add(self, row: JtlRow) -> None:
@@ -74,6 +78,10 @@ class SecondAccumulator:
             cell = self._cells[key] = _Cell()
         cell.latency.add(row.elapsed_ms * 1000 + (lag_us or 0))
         cell.bytes += row.bytes
+        if row.outcome == "ok":
+            self._sizes.setdefault(second, {}).setdefault(row.label, Histogram()).add(row.bytes)
+        elif row.cause:
+            self._own_errors[row.cause] = self._own_errors.get(row.cause, 0) + 1
         ended = (row.started_ms + row.elapsed_ms) // 1000
         self._completed[ended] = self._completed.get(ended, 0) + 1
 
@@ -83,6 +91,14 @@ class SecondAccumulator:
             SecondRow(second, label, outcome, cell.latency, cell.bytes)
             for (second, label, outcome), cell in sorted(self._cells.items())
         )
-        drained = Seconds(dict(sorted(self._completed.items())), dict(sorted(self._lag.items())), rows, self._foreign)
+        drained = Seconds(
+            completed=dict(sorted(self._completed.items())),
+            lag=dict(sorted(self._lag.items())),
+            rows=rows,
+            sizes=dict(sorted(self._sizes.items())),
+            own_errors=self._own_errors,
+            foreign=self._foreign,
+        )
         self._cells, self._completed, self._lag, self._foreign = {}, {}, {}, 0
+        self._sizes, self._own_errors = {}, {}
         return drained

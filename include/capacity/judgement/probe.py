@@ -14,7 +14,7 @@ from include.capacity.judgement.overload import (
     latency_limit_s,
     shortfall,
 )
-from include.capacity.judgement.stops import GUARD, OVERLOAD, SHARD, is_stop
+from include.capacity.judgement.stops import OVERLOAD, is_stop
 from include.capacity.models import (
     HOLD_COMPLETE,
     ConditionResult,
@@ -25,7 +25,7 @@ from include.capacity.models import (
     Validity,
     ValidityLimits,
 )
-from include.capacity.validity import fleet, generator
+from include.capacity.validity.checks import NOTHING_ELSE, Surroundings, step_problems
 
 MIN_MEASURED_S = 2
 MIN_COMPLETE_SHARE = 0.6  # of the hold's measured part, if nothing ended it early
@@ -46,6 +46,7 @@ def judge(
     expected_shards: int,
     environment: Mapping[str, float],
     healthy_arrival_s: float | None = None,
+    surroundings: Surroundings = NOTHING_ELSE,
 ) -> ProbeResult:
     """Judges the whole seconds between the discarded start and the end of a step.
 
@@ -55,7 +56,9 @@ def judge(
         started_at, ended_at: epoch seconds between which the step's rate was in force.
         stop: `HOLD_COMPLETE`, what `watch` returned, or a sentence of the caller's.
         transactions_per_arrival: transactions that an arrival makes on average.
+        environment: figures that are stored with the probe, such as instances in service.
         healthy_arrival_s: how long an arrival takes at low load, think times included; None if not known.
+        surroundings: what else decides about validity, beside the fleet's seconds.
 
     An abort for overload is judged on what there is, the discarded start included if nothing else was seen.
     """
@@ -80,16 +83,17 @@ def judge(
     short, allowed = shortfall(slo, measured, in_flight_start, transactions_per_arrival)
     overloaded = aborted or short > CLEAR_SHORTFALL * allowed
     misses = ([stop] if aborted else []) + [describe(result) for result in conditions if not result.met] + fell_behind
-    problems = _problems(
+    problems = step_problems(
         step,
         limits,
         held,
         measured,
+        surroundings,
         transactions_per_arrival=transactions_per_arrival,
         expected_shards=expected_shards,
         stop=stop,
         first=math.ceil(started_at),
-        hard=aborted,
+        overloaded=aborted,
         missed=bool(misses),
         thread_hold_s=max(transactions_per_arrival, 1.0) * latency_limit_s(slo) + (healthy_arrival_s or 0.0),
     )
@@ -118,6 +122,7 @@ def judge(
         misses=tuple(misses),
         stop=stop,
         environment=dict(environment),
+        changes=surroundings.changes,
         overloaded=overloaded,
         in_flight_mean=sums.mean_in_flight(measured),
     )
@@ -161,35 +166,6 @@ def _behind(
     if grew:
         misses.append(f"A backlog built up: {first:.0f} arrivals in flight grew to {last:.0f}.")
     return misses
-
-
-def _problems(
-    step: Step,
-    limits: ValidityLimits,
-    held: Sequence[FleetSecond],
-    measured: Sequence[FleetSecond],
-    *,
-    transactions_per_arrival: float,
-    expected_shards: int,
-    stop: str,
-    first: int,
-    hard: bool,
-    missed: bool,
-    thread_hold_s: float,
-) -> list[str]:
-    """Everything that makes the step say nothing about the service."""
-    problems = fleet.shard_problems(held, expected_shards)
-    if not problems and (is_stop(stop, GUARD) or is_stop(stop, SHARD)):
-        problems.append(stop)  # it happened in a second that was not complete
-    problems += fleet.gap_problems(held, first)
-    if not measured:
-        return problems
-    problems += fleet.data_problems(measured, limits)
-    problems += fleet.offered_problems(step, measured, limits, transactions_per_arrival)
-    problems += generator.lag_problems(measured, limits, overloaded=hard)
-    problems += generator.thread_problems(measured, limits, healthy_arrival_s=thread_hold_s, missed=missed)
-    problems += generator.saturation_problems(measured, limits)
-    return problems
 
 
 def _enough(

@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 
 from include.capacity.judgement import sums
-from include.capacity.models import FleetSecond, Step, ValidityLimits
+from include.capacity.models import FleetSecond, ValidityLimits
+from include.capacity.validity import cures
 
 POISSON_SIGMAS = 4.0
 
@@ -55,25 +56,33 @@ def data_problems(seconds: Sequence[FleetSecond], limits: ValidityLimits) -> lis
         )
     own = counts["generator_error"]
     if own > limits.max_rejected_ratio * total:
+        causes: dict[str, int] = {}
+        for second in seconds:
+            for cause, count in second.own_errors.items():
+                causes[cause] = causes.get(cause, 0) + count
+        told = ", ".join(f"{cause} ({count})" for cause, count in sorted(causes.items(), key=lambda each: -each[1]))
         problems.append(
-            f"{own} of {total} transactions failed in the load generator itself "
+            f"{own} of {total} transactions failed in the load generator itself{f': {told}' if told else ''} "
             f"(limit {limits.max_rejected_ratio:.2%}); see jmeter.log of the shards."
         )
     return problems
 
 
-def offered_problems(
-    step: Step, seconds: Sequence[FleetSecond], limits: ValidityLimits, transactions_per_arrival: float
-) -> list[str]:
+def offered_problems(seconds: Sequence[FleetSecond], limits: ValidityLimits, commanded_per_s: float) -> list[str]:
     """Dispatched arrivals that differ from the commanded rate by more than the limit and Poisson noise (4 sigma)."""
-    commanded = step.rate_tps / transactions_per_arrival * len(seconds)
+    commanded = commanded_per_s * len(seconds)
     dispatched = sums.offered(seconds)
     allowed = limits.max_offered_deviation * commanded + POISSON_SIGMAS * math.sqrt(commanded)
     if abs(dispatched - commanded) <= allowed:
         return []
+    cure = (
+        cures.for_lateness(seconds, limits, commanded_per_s)
+        if dispatched < commanded
+        else "Another conductor may command the same fleet; see the shards' logs."
+    )
     return [
         f"{dispatched} arrivals were dispatched where {commanded:.0f} were commanded (allowed: +-{allowed:.0f}); "
-        "the load generator does not keep its rate. Use more shards, or free the machine it runs on."
+        f"the load generator does not keep its rate. {cure}"
     ]
 
 

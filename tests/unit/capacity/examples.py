@@ -20,6 +20,7 @@ from include.capacity.models import (
     ValidityLimits,
 )
 from include.capacity.protocol import GeneratorHealth, Outcome
+from include.capacity.validity.checks import NOTHING_ELSE, Surroundings
 
 SLO = Slo((SloCondition("latency_p95_ms", 250.0), SloCondition("error_ratio", 0.01)))
 LIMITS = ValidityLimits(
@@ -48,9 +49,20 @@ def same(latency_ms: float, count: int) -> Histogram:
 
 
 def shard(
-    number: int = 0, *, cpu: float = 0.3, gc: float = 0.0, threads: int = 100, idle: int = 90, incarnation: str = "a"
+    number: int = 0,
+    *,
+    cpu: float = 0.3,
+    gc: float = 0.0,
+    threads: int = 100,
+    idle: int = 90,
+    incarnation: str = "a",
+    delay_s: float | None = None,
+    in_force_after_s: float | None = None,
+    **health: float,
 ) -> ShardSecond:
-    return ShardSecond(number, incarnation, 50.0, GeneratorHealth(jmeter_cpu_cores=cpu, gc_ratio=gc), threads, idle)
+    """`health` are further fields of GeneratorHealth."""
+    state = GeneratorHealth(jmeter_cpu_cores=cpu, gc_ratio=gc, **health)  # type: ignore[arg-type]
+    return ShardSecond(number, incarnation, 50.0, state, threads, idle, delay_s, in_force_after_s)
 
 
 def second(
@@ -67,6 +79,8 @@ def second(
     restarted: tuple[int, ...] = (),
     rejected: int = 0,
     guard: str = "",
+    sizes: Mapping[str, Histogram] | None = None,
+    own_errors: Mapping[str, int] | None = None,
 ) -> FleetSecond:
     completed = offered if completed is None else completed
     return FleetSecond(
@@ -81,6 +95,8 @@ def second(
         restarted=restarted,
         rejected=rejected,
         guard=guard,
+        sizes=sizes or {},
+        own_errors=own_errors or {},
     )
 
 
@@ -100,6 +116,7 @@ def judged(
     shards: int = 2,
     ended_at: float | None = None,
     healthy_arrival_s: float | None = None,
+    surroundings: Surroundings = NOTHING_ELSE,
 ) -> ProbeResult:
     """Judges seconds that begin at `FIRST`."""
     return judge(
@@ -116,6 +133,7 @@ def judged(
         expected_shards=shards,
         environment={},
         healthy_arrival_s=healthy_arrival_s,
+        surroundings=surroundings,
     )
 
 

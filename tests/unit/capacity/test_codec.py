@@ -10,7 +10,7 @@ from include.capacity.errors import InvalidData
 from include.capacity.histogram import Histogram
 from include.capacity.models import Answer, ConditionResult, FleetSecond, ProbeResult, SloCondition, Step, Validity
 from include.capacity.protocol import OUTCOMES
-from tests.unit.capacity.examples import judged, second, seconds
+from tests.unit.capacity.examples import judged, second, seconds, shard
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 COUNTS = st.integers(0, 2**53)
@@ -26,11 +26,12 @@ STEPS = st.builds(
 )
 CONDITIONS = st.builds(
     SloCondition,
-    st.sampled_from(["latency_p50_ms", "latency_p95_ms", "error_ratio"]),
+    st.sampled_from(["latency_p50_ms", "latency_p95_ms", "error_ratio", "apdex", "throughput_tps"]),
     NUMBERS,
     TEXTS,
     st.none() | NUMBERS,
     NUMBERS,
+    st.none() | NUMBERS,
 )
 RESULTS = st.builds(
     ProbeResult,
@@ -59,6 +60,7 @@ RESULTS = st.builds(
     environment=st.dictionaries(TEXTS, NUMBERS, max_size=2),
     overloaded=st.booleans(),
     in_flight_mean=NUMBERS,
+    changes=st.lists(TEXTS, max_size=2).map(tuple),
 )
 ANSWERS = st.builds(
     Answer,
@@ -78,11 +80,13 @@ SECONDS = st.builds(
     rows=st.dictionaries(st.tuples(TEXTS, OUTCOME), HISTOGRAMS, max_size=3),
     lag=HISTOGRAMS,
     in_flight=COUNTS,
-    shards=st.just(second(1).shards),
+    shards=st.just(second(1, shards=[shard(0, delay_s=0.3, in_force_after_s=0.1), shard(1)]).shards),
     missing=st.lists(COUNTS, max_size=2).map(tuple),
     restarted=st.lists(COUNTS, max_size=2).map(tuple),
     rejected=COUNTS,
     guard=TEXTS,
+    sizes=st.dictionaries(TEXTS, HISTOGRAMS, max_size=2),
+    own_errors=st.dictionaries(TEXTS, COUNTS, max_size=2),
 )
 
 
@@ -107,7 +111,7 @@ def test_seconds_come_back_as_they_were(fleet_second: FleetSecond) -> None:
 
 def test_a_result_without_the_newer_fields_is_read() -> None:
     raw = codec.probe_to_json(judged(seconds()))
-    for name in ("environment", "overloaded", "in_flight_mean"):
+    for name in ("environment", "overloaded", "in_flight_mean", "changes"):
         del raw[name]
     assert codec.probe_from_json(raw).overloaded is False
 

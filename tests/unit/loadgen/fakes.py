@@ -27,7 +27,7 @@ class FakeTime:
         return START + self.monotonic - 100.0
 
     def clock(self) -> Clock:
-        return Clock(lambda: self.monotonic, lambda: self.wall, lambda: 0.1 * self.monotonic, self.advance)
+        return Clock(lambda: self.monotonic, lambda: self.wall, lambda: 0.1 * self.monotonic, sleep=self.advance)
 
 
 @dataclass

@@ -12,7 +12,9 @@ from tests.unit.loadgen.fakes import HEADER, START, FakeEngine, FakeTime
 
 
 def facts(now: float, **changes: object) -> ShardFacts:
-    base = ShardFacts(now=now, cpu_s=0.1 * (now - START), state="ready", command=(1001, 4), guard="")
+    base = ShardFacts(
+        now=now, monotonic_s=now - START, cpu_s=0.1 * (now - START), state="ready", command=(1001, 4), guard=""
+    )
     return replace(base, **changes)  # type: ignore[arg-type]
 
 

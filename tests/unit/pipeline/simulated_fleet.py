@@ -27,7 +27,8 @@ class SimulatedFleet:
     """`shards` shards before a service that answers in `service_ms` below `capacity_tps` and queues beyond.
 
     `clock()` gives the conductor's clock: sleeping lets the simulation run. Faults: `silent` (numbers of shards that
-    report nothing), `lag_ms`, `error_ratio`, `restart(shard)`.
+    report nothing), `lag_ms`, `error_ratio`, `restart(shard)`, `ahead_s` (shard -> how far its clock is ahead), `sizes`
+    (bytes of the good responses).
     """
 
     def __init__(
@@ -43,6 +44,8 @@ class SimulatedFleet:
         self.now = 1_000_000.3
         self.silent: set[int] = set()
         self.lag_ms, self.error_ratio = 1.0, 0.0
+        self.ahead_s: dict[int, float] = {}
+        self.sizes = [2048]
         self.rates: list[tuple[float, float]] = []
         self._rng = np.random.default_rng(seed)
         self._incarnation = ["00000000000000000001-1"] * shards
@@ -53,6 +56,7 @@ class SimulatedFleet:
         self._queue = 0.0
         self._command: Command | None = None
         self._command_at = -math.inf
+        self._in_force = (0.0, -math.inf)  # a rate, and since when
 
     def clock(self) -> Clock:
         return Clock(now=lambda: self.now, sleep=self.advance)
@@ -76,6 +80,8 @@ class SimulatedFleet:
             rate = self.rate()
             if not self.rates or self.rates[-1][1] != rate:
                 self.rates.append((self.now, rate))
+            if self._command is not None and self._in_force[0] != self._command.rate_per_s:
+                self._in_force = (self._command.rate_per_s, self.now)
             self._arrivals += int(self._rng.poisson(rate * TICK_S))
             if math.floor(self.now) > self._second:
                 self._report(self._second)
@@ -117,17 +123,22 @@ class SimulatedFleet:
         lag = Histogram()
         if offered:
             lag.add(int(self.lag_ms * 1e3), offered)
+        sizes = Histogram()
+        for index in range(latency.total):
+            sizes.add(self.sizes[index % len(self.sizes)])
         counters = self._counters[shard]
+        ahead_s = self.ahead_s.get(shard, 0.0)
         report = ShardReport(
             shard=shard,
             incarnation=self._incarnation[shard],
             number=self._number[shard],
-            published_at=self.now,
+            published_at=self.now + ahead_s,
             state="ready",
             command_epoch=self._command.epoch if self._command else 0,
             command_seq=self._command.seq if self._command else 0,
             rate_per_s=self.rate() / self.shards,
-            in_force_at=None,
+            in_force_at=self._in_force[1] + ahead_s if self._in_force[1] > 0 else None,
+            in_force_order=self._command.order if self._command else (0, 0),
             counters=Counters(
                 dispatched=counters["dispatched"],
                 taken=counters["dispatched"],
@@ -142,6 +153,7 @@ class SimulatedFleet:
             offered={second: offered},
             completed={second: completed},
             lag={second: lag},
+            sizes={second: {"browse": sizes}} if sizes.total else {},
             rows=tuple(
                 SecondRow(second, "browse", outcome, histogram)
                 for outcome, histogram in (("ok", latency), ("service_error", failed))

@@ -11,7 +11,9 @@ import pytest
 from include.capacity.errors import NotReady, RunStopped
 from include.capacity.models import Slo, SloCondition, Step, ValidityLimits
 from include.capacity.protocol import COMMAND_PATH, Command
-from include.pipeline.conductor import PROGRESS_PATH, Conductor, Stage
+from include.capacity.validity.environment import EnvironmentState
+from include.capacity.validity.responses import SizeRange
+from include.pipeline.conductor import PROGRESS_PATH, Conductor, Observe, Stage
 from include.store.artefacts import ArtefactStore
 from tests.unit.pipeline.simulated_fleet import SimulatedFleet
 
@@ -26,7 +28,11 @@ def store(tmp_path: Path) -> ArtefactStore:
 
 
 def conductor(
-    fleet: SimulatedFleet, epoch: int = 1001, stop_reason: Callable[[], str | None] = lambda: None
+    fleet: SimulatedFleet,
+    epoch: int = 1001,
+    stop_reason: Callable[[], str | None] = lambda: None,
+    observe: Observe = lambda: EnvironmentState({"in_service": 2.0}),
+    usual_sizes: dict[str, SizeRange] | None = None,
 ) -> Conductor:
     return Conductor(
         fleet.store,
@@ -35,7 +41,8 @@ def conductor(
         lease_s=3.0,
         slo=SLO,
         limits=LIMITS,
-        observe=lambda: {"in_service": 2.0},
+        observe=observe,
+        usual_sizes=usual_sizes,
         stop_reason=stop_reason,
         clock=fleet.clock(),
     )
@@ -146,6 +153,60 @@ def test_lag_of_the_generator_makes_the_probe_invalid(store: ArtefactStore) -> N
     result, _ = conducted.run_step(PROBE, 0, transactions_per_arrival=1.0)
     assert result.validity.status == "invalid"
     assert "lag" in " ".join(result.validity.reasons)
+
+
+@pytest.mark.parametrize(
+    ("ahead_s", "words"),
+    [
+        (1.5, "The clock of shard 1 is at least 1."),
+        (-1.5, "The clock of shard 1 is at least 1."),
+        (0.4, ""),
+        (-0.4, ""),
+    ],
+)
+def test_a_skewed_clock_of_a_shard_makes_the_probe_invalid(store: ArtefactStore, ahead_s: float, words: str) -> None:
+    fleet = SimulatedFleet(store)
+    fleet.ahead_s = {1: ahead_s}
+    conducted = conductor(fleet)
+    conducted.wait_ready(10)
+    result, seconds = conducted.run_step(PROBE, 0, transactions_per_arrival=1.0)
+    assert {entry.shard for each in seconds for entry in each.shards if entry.in_force_after_s is not None} == {0, 1}
+    if not words:
+        assert result.validity.status == "valid", result.validity.reasons
+        return
+    assert result.validity.status == "invalid"
+    (reason,) = result.validity.reasons
+    assert reason.startswith(words)
+    assert ("ahead of" if ahead_s > 0 else "behind") in reason
+
+
+def test_an_instance_that_is_replaced_under_the_step_makes_the_probe_invalid(store: ArtefactStore) -> None:
+    fleet = SimulatedFleet(store)
+    start = fleet.now
+
+    def observe() -> EnvironmentState:
+        return EnvironmentState({"in_service": 2.0}, {"i-1": "a", "i-2" if fleet.now < start + 8 else "i-3": "a"})
+
+    conducted = conductor(fleet, observe=observe)
+    conducted.wait_ready(10)
+    result, _ = conducted.run_step(PROBE, 0, transactions_per_arrival=1.0)
+    assert result.validity.status == "invalid"
+    assert "2 became 2; gone: i-2; new: i-3" in result.validity.reasons[0]
+    again, _ = conducted.run_step(PROBE, 1, transactions_per_arrival=1.0)
+    assert again.validity.status == "valid", again.validity.reasons
+
+
+def test_another_answer_than_in_the_smoke_probe_makes_the_probe_invalid(store: ArtefactStore) -> None:
+    fleet = SimulatedFleet(store)
+    smoke = conductor(fleet)
+    smoke.wait_ready(10)
+    smoke.run_step(Step("smoke", 40.0, 5.0, 0.0, "a test"), 0, transactions_per_arrival=1.0)
+    usual = smoke.response_sizes()
+    assert usual["browse"].low <= 2048 <= usual["browse"].high
+    fleet.sizes = [2048, 2048, 2048, 700]  # every fourth response is another page
+    result, _ = conductor(fleet, epoch=2001, usual_sizes=usual).run_step(PROBE, 0, transactions_per_arrival=1.0)
+    assert result.validity.status == "invalid"
+    assert "good responses of browse have another size than in the smoke probe" in result.validity.reasons[0]
 
 
 def test_a_fleet_that_never_comes_is_told_with_what_each_shard_said(store: ArtefactStore) -> None:

@@ -33,14 +33,34 @@ def assert_invalid(result: ProbeResult, words: str) -> None:
         ([each for each in seconds(13) if each.second != FIRST + 6], "1 seconds of the step were reported by no shard"),
         ([each for each in seconds(13) if each.second > FIRST], "reported by no shard"),
         (seconds(13, lag_ms=60), "the schedule lag's p99 was 60 ms"),
-        (seconds(13, shards=[shard(0), shard(1, cpu=0.95)]), "Shard 1 used 0.95 cores"),
+        (seconds(13, shards=[shard(0), shard(1, cpu=0.95)]), "Shard 1 used 0.95 cores (limit 0.9)"),
+        (seconds(13, shards=[shard(0, cpu=0.48, cpu_limit_cores=0.5)]), "Shard 0 used 0.48 cores (limit 0.45)"),
+        (seconds(13, shards=[shard(0), shard(1, throttled_ratio=0.4)]), "held back by its CPU quota in 40% of the"),
+        (
+            seconds(13, shards=[shard(0, heap_used_mb=370, heap_max_mb=384), shard(1)]),
+            "The heap of shard 0 was never less than 96% full (limit 90% of 384 MiB). Set load.fleet.heap_mib to 576",
+        ),
+        (seconds(13, shards=[shard(0, open_fds=950, max_fds=1024), shard(1)]), "Shard 0 had 950 of at most 1024 files"),
         (seconds(13, shards=[shard(0, gc=0.2), shard(1)]), "Shard 0 spent 20% of its time in garbage collection"),
         (seconds(13, offered=80), "800 arrivals were dispatched where 1000 were commanded"),
+        (with_one(7, shards=[shard(0), shard(1, clock_drift_s=0.4)]), "The clock of shard 1 was set, or does not"),
+        (seconds(13, shards=[shard(0), shard(1, delay_s=-0.7)]), "The clock of shard 1 is at least 0.70 s ahead"),
+        (
+            seconds(13, shards=[shard(0, delay_s=0.2, in_force_after_s=-0.9), shard(1)]),
+            "The clock of shard 0 is at least 0.90 s behind",
+        ),
+        (seconds(13, shards=[shard(0), shard(1, delay_s=2.9)]), "The reports of shard 1 come 2.9 s after the time"),
         (seconds(13, offered=120), "1200 arrivals were dispatched where 1000 were commanded"),
     ],
 )
 def test_reasons(held: list[FleetSecond], words: str) -> None:
     assert_invalid(judged(held), words)
+
+
+def test_causes_of_the_generators_own_errors_are_told() -> None:
+    rows = {("shop", "ok"): same(50, 98), ("shop", "generator_error"): same(1, 2)}
+    held = with_one(7, rows=rows, own_errors={"too many open files": 2})
+    assert_invalid(judged(held), "2 of 1000 transactions failed in the load generator itself: too many open files (2)")
 
 
 def test_an_invalid_probe_is_never_read_as_slow_or_good() -> None:

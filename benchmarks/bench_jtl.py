@@ -29,7 +29,7 @@ def ours(path: Path, engine: str) -> dict[str, object]:
     """Seconds are handed to a sink as they are finished, as for a file of any length."""
     from include.capacity.histogram import Histogram
     from include.capacity.jtl.bulk import aggregate_jtl
-    from include.capacity.jtl.bulk_layout import JtlOptions
+    from include.capacity.jtl.layout import JtlOptions
 
     entries = 0
 

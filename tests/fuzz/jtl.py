@@ -1,6 +1,7 @@
 """Mutated JTL files: no crash, no wrong number, no silence. `python -m tests.fuzz.jtl --cases 10000 --seed 1`.
 
-Each case is made from the seed and its number alone; `--only N` repeats one.
+Each case is made from the seed and its number alone; `--only N` repeats one. It is read by both engines as a whole,
+plain or gzip, and by the follower in pieces of random sizes; all three must agree with an oracle of its own.
 """
 
 from __future__ import annotations
@@ -11,91 +12,75 @@ import io
 import random
 import sys
 from collections import Counter
+from collections.abc import Sequence
 
 from include.capacity.errors import InvalidData
-from include.capacity.jtl import bulk
+from include.capacity.jtl import reader
 from include.capacity.jtl.bulk import aggregate_jtl
-from include.capacity.jtl.bulk_layout import JtlOptions
 from include.capacity.jtl.bulk_result import JtlAggregate
+from include.capacity.jtl.follow import JtlFollower
+from include.capacity.jtl.layout import JtlOptions
+from include.capacity.protocol import SecondRow
 from tests.fuzz import oracle
+from tests.fuzz.cases import make, mutate
 
-COLUMNS = ["timeStamp", "elapsed", "label", "responseCode", "responseMessage", "success", "bytes", "headroom_arrival"]
-LABELS = ("home", "search", '"a, b"', '"say ""hi"""', '"two\nlines"', "größe", "", '"plain"')
-JUNK = (b'"', b"\n", b",", b"\r\n", b"\r", b'""', b",,", b"\xef\xbb\xbf", b"\x00", b"\xff\xfe\xe9", b"-", b"9" * 30)
-JUNK += (b"1e9", b" 7", b"\xd9\xa3", b"null", b";", b"\n\n", b'\n"', b"true", b"1_000")
+FOLLOWER = "follower"
 
 
-def make(dice: random.Random) -> bytes:
-    """A sound file with columns in some order."""
-    columns = COLUMNS[: dice.choice((6, 7, 8, 8))]
-    if dice.random() < 0.3:
-        dice.shuffle(columns)
-    end = dice.choice(("\n", "\n", "\r\n"))
-    lines = [",".join(columns)]
-    for number in range(dice.randrange(1, 60)):
-        code, message, success = dice.choice((("200", "OK", "true"), ("503", "busy", "false"), ("200", "", "false")))
-        arrival = dice.choice(("", "null", f"{number // 2}:{dice.randrange(5000)}", f"{number}:{dice.randrange(9**7)}"))
-        values = (1_766_000_000_000 + number * dice.randrange(400), dice.randrange(3000), dice.choice(LABELS), code)
-        row = dict(zip(COLUMNS, (*values, message, success, dice.randrange(10**5), arrival), strict=True))
-        lines.append(",".join(str(row[name]) for name in columns))
-    return (end.join(lines) + end).encode()
-
-
-def mutate(data: bytes, dice: random.Random) -> bytes:
-    """One change of a random kind."""
-    at, kind = dice.randrange(len(data) + 1), dice.randrange(9)
-    if kind == 0 and data:
-        at = min(at, len(data) - 1)
-        return data[:at] + bytes([data[at] ^ 1 << dice.randrange(8)]) + data[at + 1 :]
-    if kind == 1:
-        return data[:at] + data[at + dice.randrange(1, 40) :]
-    if kind == 2:
-        return data[:at] if dice.random() < 0.3 else data[:at] + dice.choice(JUNK) + data[at:]
-    lines = data.split(b"\n")
-    line = dice.randrange(len(lines))
-    if kind == 3:
-        lines.insert(line, lines[0])
-    elif kind == 4:
-        middle = lines[1:-1]
-        dice.shuffle(middle)
-        lines[1:-1] = middle
-    elif kind == 5:
-        fields = lines[line].split(b",")
-        fields[dice.randrange(len(fields))] = dice.choice((*JUNK, b"-1", b"0", b"1" * 18, b"999999999999", b"a:b"))
-        lines[line] = b",".join(fields)
-    elif kind == 6:
-        lines[line] = lines[line].rstrip(b"\r") if lines[line].endswith(b"\r") else lines[line] + b"\r"
-    elif kind == 7:
-        lines += [b"", b",".join(name.encode() for name in dice.sample(COLUMNS, len(COLUMNS))), *lines[1:]]
-    else:
-        return data[:at] + dice.choice(JUNK) + data[at:]
-    return b"\n".join(lines)
-
-
-def check(data: bytes, engine: str, packed: bool) -> JtlAggregate | None:
-    """Reads with one engine and compares all of it with the oracle; None for a file that both refuse."""
-    truth = oracle.read(data)
-    stream = io.BytesIO(gzip.compress(data, 1) if packed else data)
-    try:
-        result = aggregate_jtl(stream, options=JtlOptions(engine=engine, delimiter=",", examples=10**6))
-    except InvalidData:
-        assert truth.refused, "refused, but it can be read"
-        return None
-    assert not truth.refused, "read, but it should be refused"
-    assert result.table is not None
-    rows: Counter[tuple[int, str, bool, int]] = Counter()
+def compare(rows: Sequence[SecondRow], truth: oracle.Truth) -> None:
+    found: Counter[tuple[int, str, bool, int]] = Counter()
     size: Counter[tuple[str, bool]] = Counter()
-    for row in result.table.seconds().rows:
+    for row in rows:
         size[row.label, row.outcome == "ok"] += row.bytes
         for bucket, count in row.latency.counts.items():
-            rows[row.second, row.label, row.outcome == "ok", bucket] += count
-    assert rows == truth.rows, f"rows: {rows - truth.rows} too many, {truth.rows - rows} too few"
+            found[row.second, row.label, row.outcome == "ok", bucket] += count
+    assert found == truth.rows, f"rows: {found - truth.rows} too many, {truth.rows - found} too few"
     assert +size == +truth.bytes, "bytes differ"
-    assert [example.line for example in result.rejections.examples] == truth.rejected, "other lines are rejected"
-    assert (result.headers, result.foreign) == (truth.headers, truth.foreign)
-    counted = result.headers + result.foreign + result.counted + result.rejections.count
+
+
+def check(data: bytes, truth: oracle.Truth, engine: str, packed: bool) -> JtlAggregate | None:
+    """Reads with one engine and compares all of it with the truth; None for a file that both refuse."""
+    stream = io.BytesIO(gzip.compress(data, 1) if packed else data)
+    result, refusal = None, ""
+    try:
+        result = aggregate_jtl(stream, options=JtlOptions(engine=engine, examples=10**6))
+    except InvalidData as error:
+        refusal = str(error)
+    assert (result is None) == truth.refused, f"refused: {truth.refused}, but: {refusal or 'it was read'}"
+    if result is None:
+        assert len(refusal) > 60, "a refusal without a cure"
+        return None
+    assert result.table is not None
+    compare(result.table.seconds().rows, truth)
+    found = [(example.line, example.byte) for example in result.rejections.examples]
+    assert found == truth.rejected, f"rejected {found}, not {truth.rejected}"
+    assert (result.headers, result.foreign, result.excluded) == (truth.headers, truth.foreign, truth.excluded)
+    counted = result.headers + result.foreign + result.excluded + result.counted + result.rejections.count
     assert result.records == counted, f"{result.records} records, but {counted} are accounted for"
     return result
+
+
+def check_follower(data: bytes, truth: oracle.Truth, dice: random.Random) -> None:
+    """Feeds the file as it would grow, drained now and then. What makes a whole file unreadable is a rejection here."""
+    follower, at = JtlFollower("x"), 0
+    rows: list[SecondRow] = []
+    rejected = transactions = 0
+    while at < len(data):
+        size = dice.choice((1, 7, 100, 1000, 10_000))
+        transactions += follower.feed(data[at : at + size]).transactions
+        at += size
+        if dice.random() < 0.1:
+            rows += follower.drain().rows
+            rejected += follower.drain_rejects().count
+    transactions += follower.finish().transactions
+    rows += follower.drain().rows
+    rejected += follower.drain_rejects().count
+    assert sum(row.count for row in rows) == transactions
+    if truth.refused:
+        assert rejected, "unreadable, and nothing is said"
+        return
+    compare(rows, truth)
+    assert rejected == len(truth.rejected), f"{rejected} rejections, not {len(truth.rejected)}"
 
 
 def run(cases: range, seed: int, engines: list[str]) -> Counter[str]:
@@ -103,25 +88,32 @@ def run(cases: range, seed: int, engines: list[str]) -> Counter[str]:
     counts: Counter[str] = Counter()
     for case in cases:
         dice = random.Random(f"{seed}:{case}")
-        data = make(dice)
+        data, kinds = make(dice), set()
         for _ in range(dice.randrange(1, 6)):
-            data = mutate(data, dice)
+            data, kind = mutate(data, dice)
+            kinds.add(kind)
         packed = dice.random() < 0.1
-        buffer, bulk.BUFFER_BYTES = bulk.BUFFER_BYTES, dice.choice((1 << 16, 1 << 20))
+        size, reader.BUFFER_BYTES = reader.BUFFER_BYTES, dice.choice((1 << 16, 1 << 20))
+        truth = oracle.read(data, reader.BUFFER_BYTES)
         try:
-            results = [check(data, engine, packed) for engine in engines]
+            results = [check(data, truth, engine, packed) for engine in engines]
+            check_follower(data, truth, dice)
         except Exception as error:
-            raise AssertionError(f"case {case} of seed {seed} ({engines}): {error!r}\n{data!r}") from error
+            raise AssertionError(f"case {case} of seed {seed}: {error!r}\n{data!r}") from error
         finally:
-            bulk.BUFFER_BYTES = buffer
+            reader.BUFFER_BYTES = size
         counts["files"] += 1
-        if results[0] is None:
-            counts["refused"] += 1
+        counts["files, gzip"] += packed
+        counts.update(f"mutated: {kind}" for kind in kinds)
+        result = results[0]
+        if result is None:
+            counts["files refused"] += 1
             continue
-        counts["rows counted"] += results[0].counted
-        counts["rows foreign"] += results[0].foreign
-        counts["headers"] += results[0].headers
-        for kind, count in results[0].rejections.by_kind.items():
+        counts["rows counted"] += result.counted
+        counts["rows foreign"] += result.foreign
+        counts["rows excluded"] += result.excluded
+        counts["headers"] += result.headers
+        for kind, count in result.rejections.by_kind.items():
             counts[f"rejected: {kind}"] += count
     return counts
 
@@ -141,9 +133,10 @@ def main() -> int:
         print("numba is not installed: the kernel is not tested")
     cases = range(arguments.cases) if arguments.only is None else range(arguments.only, arguments.only + 1)
     counts = run(cases, arguments.seed, engines)
-    print(f"engines: {', '.join(engines)}; seed {arguments.seed}; no crash, no wrong number, no silence")
+    readers = ", ".join([*engines, FOLLOWER])
+    print(f"readers: {readers}; seed {arguments.seed}; no crash, no wrong number, no silence")
     for name, count in sorted(counts.items()):
-        print(f"{name:>24} {count:>9,}")
+        print(f"{name:>30} {count:>9,}")
     return 0
 
 

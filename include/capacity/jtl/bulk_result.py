@@ -15,15 +15,16 @@ LabelOutcome = tuple[str, Outcome]
 
 @dataclass(frozen=True, slots=True, order=True)
 class Rejection:
-    """A record that could not be read: where it begins, why, and how its text begins."""
+    """A record that could not be read: where it begins (line from 1, byte from 0), why, and how its text begins."""
 
     name: str
     line: int
+    byte: int
     reason: str
     text: str
 
     def __str__(self) -> str:
-        return f"{self.name}, line {self.line}: {self.reason}: {self.text!r}"
+        return f"{self.name}, line {self.line} (byte {self.byte}): {self.reason}: {self.text!r}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,8 @@ class Rejections:
     """Rejected records by kind, and the first `keep` of them.
 
     Kinds: fields (their number), number, range (negative or absurd), success, quotes, cut (the unfinished last line),
-    long (a line beyond the buffer), compression (a damaged gzip file: what follows is lost, and counts once).
+    long (a line beyond the buffer), compression (a damaged gzip file: what follows is lost, and counts once); of a
+    file that is still written also header (none where one is needed) and labels (too many).
     """
 
     by_kind: Mapping[str, int] = field(default_factory=dict)
@@ -51,7 +53,8 @@ class JtlAggregate:
         records: that were seen: headers, rejected ones, foreign, excluded and counted rows. None is lost in silence.
         headers: among them; more than one where files were appended.
         foreign: rows without an arrival in a file that has arrivals (set-up and the like).
-        excluded: rows of transaction controllers, where these are not wanted.
+        excluded: rows of transaction controllers that are left out: they repeat others, or are not wanted.
+        controllers: rows of transaction controllers that count as transactions.
         latency: microseconds by label and outcome, from the intended start.
         bytes: received, by label and outcome.
         lag: schedule lags in microseconds, one for each arrival.
@@ -64,6 +67,7 @@ class JtlAggregate:
     headers: int
     foreign: int
     excluded: int
+    controllers: int
     latency: Mapping[LabelOutcome, Histogram]
     bytes: Mapping[LabelOutcome, int]
     lag: Histogram
@@ -79,7 +83,7 @@ class JtlAggregate:
     @classmethod
     def of(
         cls,
-        counts: tuple[int, int, int, int],
+        counts: tuple[int, int, int, int, int],
         latency: Mapping[LabelOutcome, Histogram],
         size: Mapping[LabelOutcome, int],
         lag: Histogram | None,
@@ -109,6 +113,7 @@ class JtlAggregate:
             sum(part.headers for part in parts),
             sum(part.foreign for part in parts),
             sum(part.excluded for part in parts),
+            sum(part.controllers for part in parts),
             latency,
             dict(size),
             Histogram.merged(part.lag for part in parts),

@@ -1,7 +1,7 @@
 """Histograms of many seconds, labels and outcomes in two sorted arrays: small, and merged by addition.
 
 A key packs second, label number, kind and bucket into 63 bits, so that sorting the keys sorts by time, then label. The
-kind is the number of an outcome in `OUTCOMES`, or one of the two below.
+kind is the number of an outcome in `OUTCOMES`, or one of those below.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ SECOND_OFFSET = 1 << 22  # a lag of days may put an intended start before 1970
 MAX_LABELS = 1 << 14
 KIND_COMPLETED = 5  # cells only: how many rows ended in that second
 KIND_LAG = 6  # entries only: schedule lags
+KIND_SIZE = 7  # entries only: bytes of each `ok` transaction, where they were wanted
+_NO_LABEL = (KIND_COMPLETED, KIND_LAG)
 _BUCKET_BITS, _LABEL_SHIFT, _SECOND_SHIFT = 13, 3, 17  # the latter two without the bucket
 
 
@@ -117,14 +119,17 @@ class SecondTable:
                 completed[(cell >> _SECOND_SHIFT) - SECOND_OFFSET] = value
         lag: dict[int, Histogram] = {}
         rows: list[SecondRow] = []
+        sizes: dict[int, dict[str, Histogram]] = {}
         for cell, histogram in self._histograms():
             second, label = (cell >> _SECOND_SHIFT) - SECOND_OFFSET, cell >> _LABEL_SHIFT & (MAX_LABELS - 1)
             if cell & 7 == KIND_LAG:
                 lag[second] = histogram
+            elif cell & 7 == KIND_SIZE:
+                sizes.setdefault(second, {})[self.labels[label]] = histogram
             else:
                 rows.append(SecondRow(second, self.labels[label], OUTCOMES[cell & 7], histogram, numbers.get(cell, 0)))
         rows.sort(key=lambda row: (row.second, row.label, row.outcome))
-        return Seconds(completed, lag, tuple(rows))
+        return Seconds(completed, lag, tuple(rows), sizes)
 
     def _histograms(self) -> Iterator[tuple[int, Histogram]]:
         cells = self.keys >> _BUCKET_BITS
@@ -141,11 +146,11 @@ class SecondTable:
 
 
 def _renumbered(keys: Ints, shift: int, renumber: Ints) -> Ints:
-    """Keys with other label numbers; those without a label (kinds from KIND_COMPLETED on) stay as they are."""
+    """Keys with other label numbers; those without a label stay as they are."""
     place = _LABEL_SHIFT + shift
     numbers = keys >> place & (MAX_LABELS - 1)
     changed = (keys & ~np.int64((MAX_LABELS - 1) << place)) | renumber[numbers] << place if keys.size else keys
-    return np.where((keys >> shift & 7) >= KIND_COMPLETED, keys, changed)
+    return np.where(np.isin(keys >> shift & 7, _NO_LABEL), keys, changed)
 
 
 _GROUPS_AT_ONCE = 128

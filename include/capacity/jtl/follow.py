@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from include.capacity.errors import InvalidData
-from include.capacity.jtl.records import RecordCutter
-from include.capacity.jtl.rows import JtlRow, RowError, RowReader
-from include.capacity.jtl.seconds import SecondAccumulator, Seconds
+from include.capacity.jtl.bulk_table import SecondTable
+from include.capacity.jtl.layout import JtlOptions
+from include.capacity.jtl.reader import JtlReader
+from include.capacity.jtl.seconds import Seconds
 
 MAX_EXAMPLES = 5
-_SHOWN = 120  # characters of a bad line that are shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,60 +31,48 @@ class Rejects:
 class JtlFollower:
     """Feed it the file in pieces of any size; `finish` once when nothing more will come.
 
+    It reads in plain Python: a shard sees thousands of rows a second, for which a compiler would only cost memory.
+
     Args:
         name: of the file, for messages.
     """
 
     def __init__(self, name: str) -> None:
-        self._name = name
-        self._cutter = RecordCutter()
-        self._reader: RowReader | None = None
-        self._seconds = SecondAccumulator()
-        self._rejected = 0
-        self._examples: list[str] = []
+        options = JtlOptions(name=name, engine="python", sizes=True, examples=MAX_EXAMPLES)
+        self._reader = JtlReader(options, forgiving=True)
+        self._kept: list[SecondTable] = []
+        self._told, self._foreign = Tally(), 0
 
     def feed(self, data: bytes) -> Tally:
-        return self._add(self._cutter.feed(data))
+        rest = memoryview(data)
+        while rest:
+            with self._reader.room() as room:
+                size = min(len(room), len(rest))
+                room[:size] = rest[:size]
+            self._reader.received(size)
+            self._kept += self._reader.read()
+            rest = rest[size:]
+        return self._new()
 
     def finish(self) -> Tally:
         """Reads what is left. A last line without its end was cut off by the death of its writer: it is rejected even
         where it looks complete, since its last number may have lost digits."""
-        for line, text in self._cutter.finish():
-            self._reject(line, "cut off at the end of the file", text)
-        return Tally()
+        self._kept += self._reader.read(ended=True)
+        return self._new()
 
     def drain(self) -> Seconds:
-        return self._seconds.drain()
+        """Everything since the last call; memory does not grow with the run."""
+        table = SecondTable.merged([*self._kept, self._reader.take(everything=True)])
+        self._kept = []
+        foreign, before = self._reader.counts().foreign, self._foreign
+        self._foreign = foreign
+        return replace(table.seconds(), own_errors=self._reader.take_causes(), foreign=foreign - before)
 
     def drain_rejects(self) -> Rejects:
-        rejects = Rejects(self._rejected, tuple(self._examples))
-        self._rejected, self._examples = 0, []
-        return rejects
+        rejections = self._reader.take_rejections()
+        return Rejects(rejections.count, tuple(str(example) for example in rejections.examples))
 
-    def _add(self, records: Iterable[tuple[int, str]]) -> Tally:
-        transactions = errors = 0
-        for line, text in records:
-            row = self._read(line, text)
-            if row is None:
-                continue
-            self._seconds.add(row)
-            if row.arrival is not None:
-                transactions += 1
-                errors += row.outcome != "ok"
-        return Tally(transactions, errors)
-
-    def _read(self, line: int, text: str) -> JtlRow | None:
-        try:
-            if self._reader is None:
-                self._reader = RowReader(text)
-                return None
-            return self._reader.read(text)
-        except (RowError, InvalidData) as error:
-            self._reject(line, str(error), text)
-            return None
-
-    def _reject(self, line: int, reason: str, text: str) -> None:
-        self._rejected += 1
-        if len(self._examples) < MAX_EXAMPLES:
-            shown = text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
-            self._examples.append(f"{self._name}, line {line}: {reason}: {shown!r}")
+    def _new(self) -> Tally:
+        counts, told = self._reader.counts(), self._told
+        self._told = Tally(counts.transactions, counts.errors)
+        return Tally(counts.transactions - told.transactions, counts.errors - told.errors)

@@ -322,4 +322,4 @@ def test_a_file_cut_in_mid_line_is_told_in_the_final_report(scene: Scene) -> Non
     scene.run(0.1)
     report = scene.finish()
     assert report.rejected == 1
-    assert "line 3: cut off at the end of the file" in report.rejects[0]
+    assert report.rejects[0].startswith("results.jtl, line 3 (byte 129): cut off at the end of the file")

@@ -8,12 +8,13 @@ import io
 import pytest
 
 from include.capacity.errors import ConfigError, InvalidData
-from include.capacity.jtl import bulk
+from include.capacity.jtl import reader as reader_module
 from include.capacity.jtl.bulk import aggregate_jtl, iterate_seconds
-from include.capacity.jtl.bulk_layout import JtlOptions
 from include.capacity.jtl.bulk_result import JtlAggregate
 from include.capacity.jtl.bulk_table import SecondTable
 from include.capacity.jtl.follow import JtlFollower
+from include.capacity.jtl.layout import JtlOptions
+from include.capacity.jtl.seconds import REMEMBERED_THREADS
 
 try:
     import numba  # noqa: F401
@@ -75,15 +76,14 @@ def test_both_engines_and_the_follower_agree_on_a_dirty_file(engine: str) -> Non
     assert result.completed == seconds.completed
     assert mine.foreign == seconds.foreign
     assert mine.rejections.count == rejects.count > 100
-    located = [f"line {example.line}:" for example in mine.rejections.examples]
-    assert all(place in text for place, text in zip(located, rejects.examples, strict=True))
+    assert [str(example) for example in mine.rejections.examples] == list(rejects.examples)
     assert mine.records == mine.headers + mine.foreign + mine.counted + mine.rejections.count
 
 
 @pytest.mark.parametrize("size", [8209, 16411, 65537])
 def test_where_a_block_ends_makes_no_difference(engine: str, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = read(dirty_file(), "python")
-    monkeypatch.setattr(bulk, "BUFFER_BYTES", size)
+    monkeypatch.setattr(reader_module, "BUFFER_BYTES", size)
     pieces = read(dirty_file(), engine)
     assert table(pieces).equals(table(whole))
     assert pieces.rejections.by_kind == whole.rejections.by_kind
@@ -161,7 +161,7 @@ def test_xml_is_refused_with_the_cure(start: bytes) -> None:
 def test_each_kind_of_rejection_is_counted_and_located(
     engine: str, bad: str, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bulk, "BUFFER_BYTES", 4096)
+    monkeypatch.setattr(reader_module, "BUFFER_BYTES", 4096)
     result = read(HEADER + row(arrival="1:1") + bad + row(arrival="2:1"), engine)
     assert result.rejections.by_kind == {kind: 1}
     assert result.rejections.examples[0].line == 3
@@ -182,17 +182,59 @@ def test_late_rows_are_an_addition_to_a_finished_second(engine: str) -> None:
     assert SecondTable.merged(pieces).rows_counted == 401
 
 
-def test_transaction_controllers_can_be_left_out(engine: str) -> None:
-    controller = row(label="checkout", arrival="1:5").replace("OK", "Number of samples in transaction : 3")
-    data = HEADER + (controller + row(arrival="2:0")) * 3
-    assert read(data, engine).counted == 6
-    result = read(data, engine, exclude_controllers=True)
+THREADS = "timeStamp,elapsed,label,responseMessage,threadName,success\n"
+SAMPLES = "Number of samples in transaction : 2, number of failing samples : 0"
+
+
+def in_thread(start: int, elapsed: int, label: str, thread: str, message: str = "OK") -> str:
+    return f'{T + start},{elapsed},{label},"{message}",{thread},true\n'
+
+
+def counts(aggregate: JtlAggregate) -> dict[str, int]:
+    return {label: histogram.total for (label, _), histogram in aggregate.latency.items()}
+
+
+@pytest.mark.parametrize("thread", ["users 1-1", "Käufer 1-1", "ein sehr langer Name einer Gruppe 1-1"])
+def test_a_transaction_controller_is_not_counted_beside_its_samples(engine: str, thread: str) -> None:
+    other = in_thread(5, 500, "other", "users 1-2")
+    visit = in_thread(10, 5, "a", thread) + other + in_thread(20, 9, "b", thread)
+    file = THREADS + (visit + in_thread(10, 14, "visit", thread, SAMPLES)) * 3
+    result = read(file, engine)
+    assert counts(result) == {"a": 3, "b": 3, "other": 3}
+    assert (result.excluded, result.controllers) == (3, 0)
+
+
+def test_a_transaction_controller_that_generates_a_parent_sample_counts(engine: str) -> None:
+    rows = [in_thread(n * 20, 15, "visit", "users 1-1", SAMPLES) for n in range(4)]
+    result = read(THREADS + in_thread(-100, 99, "a", "users 1-1") + "".join(rows), engine)
+    assert counts(result) == {"a": 1, "visit": 4}
+    assert (result.excluded, result.controllers) == (0, 4)
+
+
+def test_nested_transaction_controllers_repeat_their_samples_both(engine: str) -> None:
+    inner, outer = in_thread(10, 5, "inner", "t", SAMPLES), in_thread(8, 9, "outer", "t", SAMPLES)
+    assert counts(read(THREADS + (in_thread(10, 5, "a", "t") + inner + outer) * 5, engine)) == {"a": 5}
+
+
+def test_transaction_controllers_can_be_kept_or_dropped(engine: str) -> None:
+    controller = row(label="checkout", arrival="1:5").replace("OK", SAMPLES)
+    data = HEADER + (controller.replace(SAMPLES, f'"{SAMPLES}"') + row(arrival="2:0")) * 3
+    for kept in ("look", "keep"):  # the file does not tell the threads
+        result = read(data, engine, controllers=kept)
+        assert (result.counted, result.controllers) == (6, 3)
+    result = read(data, engine, controllers="drop")
     assert (result.counted, result.excluded, list(result.latency)) == (3, 3, [("home", "ok")])
 
 
+def test_the_threads_that_are_remembered_are_bounded(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [in_thread(10, 5, "a", f"t{n}") for n in range(REMEMBERED_THREADS + 5)]
+    controllers = [in_thread(10, 5, "visit", f"t{n}", SAMPLES) for n in (0, REMEMBERED_THREADS + 1)]
+    assert read(THREADS + "".join(rows + controllers), engine).excluded == 1
+
+
 def test_too_many_labels_are_refused(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bulk, "MAX_LABELS", 3)
-    with pytest.raises(InvalidData, match="labels by line 5"):
+    monkeypatch.setattr(reader_module, "MAX_LABELS", 3)
+    with pytest.raises(InvalidData, match="line 5: more than 3 labels"):
         read(HEADER + "".join(row(label=f"item {n}") for n in range(9)), engine)
 
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from include.capacity.jtl.bulk import aggregate_jtl
-from include.capacity.jtl.bulk_layout import JtlOptions
 from include.capacity.jtl.bulk_result import JtlAggregate
+from include.capacity.jtl.layout import JtlOptions
 
 HEADER = "timeStamp,elapsed,label,responseCode,responseMessage,success,bytes\n"
 T = 1_766_000_000_000

@@ -1,17 +1,15 @@
-"""One record of a JTL file, read with care: the way for all that the kernel leaves aside, and for the Python engine."""
+"""One record of a JTL file, read with care: the only rules of what is a row, and what is wrong with one that is not."""
 
 from __future__ import annotations
 
 import csv
 import re
 
-from include.capacity.jtl.bulk_layout import MAX_ARRIVAL, MAX_BYTES, MAX_ELAPSED_MS, JtlOptions, Layout, split
-from include.capacity.jtl.outcomes import classify
-from include.capacity.jtl.rows import ARRIVAL_VARIABLE, JtlRow
+from include.capacity.jtl.layout import MAX_ARRIVAL, MAX_BYTES, MAX_ELAPSED_MS, JtlOptions, Layout, split
+from include.capacity.jtl.outcomes import explain
+from include.capacity.jtl.rows import ARRIVAL_VARIABLE, CONTROLLER_MESSAGE, JtlRow
 
 _NUMBER = re.compile(r"-?[0-9]{1,18}")  # ASCII digits only: int() would take "1_000" and " 7", too
-CONTROLLER_MESSAGE = "Number of samples in transaction : "
-"""How the message of a transaction controller's row begins."""
 
 
 class Rejected(ValueError):
@@ -22,18 +20,18 @@ class Rejected(ValueError):
         self.kind, self.reason = kind, reason
 
 
-class CarefulReader:
+class RowReader:
     """Reads records of one layout."""
 
     def __init__(self, layout: Layout, options: JtlOptions) -> None:
         self._layout, self._options = layout, options
         positions = iter(layout.wanted)
         self._start, self._elapsed, self._label, self._success = (next(positions) for _ in range(4))
-        self._code, self._message, self._bytes, self._arrival = positions
+        self._code, self._message, self._bytes, self._arrival, self._thread = positions
 
-    def read(self, record: str) -> tuple[JtlRow, str, str] | None:
-        """Returns the row, its response code and its message; None for a transaction controller's row that is not
-        wanted. A row of a file without arrivals has arrival None and counts; of a file with arrivals, it is foreign.
+    def read(self, record: str) -> tuple[JtlRow, str, str]:
+        """Returns the row, its response code and its message. A row without an arrival is foreign in a file that has
+        arrivals, and counts in one that has none.
 
         Raises Rejected.
         """
@@ -53,10 +51,11 @@ class CarefulReader:
         arrival, lag_us = self._read_arrival(fields)
         code = fields[self._code] if self._code >= 0 else ""
         message = fields[self._message] if self._message >= 0 else ""
-        if options.exclude_controllers and message.startswith(CONTROLLER_MESSAGE):
-            return None
-        outcome = classify(code, message, success == "true")
-        return JtlRow(started, elapsed, fields[self._label], outcome, size, arrival, lag_us), code, message
+        outcome, cause = explain(code, message, success == "true")
+        thread = fields[self._thread] if self._thread >= 0 else None
+        numbers = (started, elapsed, fields[self._label], outcome, size, arrival, lag_us)
+        row = JtlRow(*numbers, cause, thread, message.startswith(CONTROLLER_MESSAGE))
+        return row, code, message
 
     def _read_arrival(self, fields: list[str]) -> tuple[int | None, int]:
         if self._arrival < 0:
@@ -74,6 +73,8 @@ class CarefulReader:
 
 
 def _number(name: str, text: str, low: int, high: int) -> int:
+    if len(text) <= 15 and text.isdigit() and text.isascii() and low <= int(text) <= high:  # nearly always
+        return int(text)
     if not _NUMBER.fullmatch(text):
         if text.isascii() and text.isdigit():
             raise Rejected("range", f"{name} is absurd: a number of {len(text)} digits")

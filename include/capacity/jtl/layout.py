@@ -11,7 +11,7 @@ from include.capacity.histogram import MAX_US
 from include.capacity.jtl.rows import ARRIVAL_VARIABLE
 
 NEEDED = ("timeStamp", "elapsed", "label", "success")
-OPTIONAL = ("responseCode", "responseMessage", "bytes", ARRIVAL_VARIABLE)
+OPTIONAL = ("responseCode", "responseMessage", "bytes", ARRIVAL_VARIABLE, "threadName")
 WANTED = NEEDED + OPTIONAL
 DELIMITERS = (",", ";", "\t", "|")
 BOM = "\ufeff"
@@ -36,8 +36,11 @@ class JtlOptions:
         earliest_ms, latest_ms: a start outside of these epoch milliseconds is absurd: a digit was lost or added.
         lateness_s: a second is finished when a row that starts so much later was read. Rows that come later still are
             handed over as an addition to it.
-        exclude_controllers: leave out the rows that transaction controllers write beside those of their samplers.
+        controllers: what becomes of the rows of transaction controllers. `look`: such a row is left out where it
+            repeats rows before it (`seconds.ThreadMemory`), for which the file must tell the threads; `drop`: it always
+            is; `keep`: it never is.
         engine: `kernel` (needs numba), `python`, or `auto`: the kernel where numba is installed.
+        sizes: keep histograms of the bytes of `ok` transactions, too; for the Python engine.
         examples: of rejected records to keep.
     """
 
@@ -47,8 +50,9 @@ class JtlOptions:
     earliest_ms: int = YEAR_2000_MS
     latest_ms: int = YEAR_2100_MS
     lateness_s: int = 120
-    exclude_controllers: bool = False
+    controllers: str = "look"
     engine: str = "auto"
+    sizes: bool = False
     examples: int = 5
 
     def __post_init__(self) -> None:
@@ -58,6 +62,10 @@ class JtlOptions:
             self._refuse("delimiter", f"{self.delimiter!r} cannot separate fields.", "Give one ASCII character.")
         if self.engine not in ("auto", "kernel", "python"):
             self._refuse("engine", f"{self.engine!r} is unknown.", "Give auto, kernel or python.")
+        if self.controllers not in ("look", "keep", "drop"):
+            self._refuse("controllers", f"{self.controllers!r} is unknown.", "Give look, keep or drop.")
+        if self.sizes and self.engine != "python":
+            self._refuse("sizes", "are kept by the Python engine only.", "Give engine python.")
         if not 0 <= self.earliest_ms < self.latest_ms <= YEAR_2100_MS:
             self._refuse("earliest_ms", "must lie below latest_ms, both from 1970 to 2100.", "Give epoch milliseconds.")
         if self.lateness_s < 0 or self.examples < 0:
@@ -79,6 +87,10 @@ class Layout:
     @property
     def wanted(self) -> tuple[int, ...]:
         return tuple(self.columns.index(name) if name in self.columns else -1 for name in WANTED)
+
+    @property
+    def has_arrivals(self) -> bool:
+        return ARRIVAL_VARIABLE in self.columns
 
 
 def _usable(delimiter: str) -> bool:
@@ -112,8 +124,8 @@ def header(record: str, delimiter: str | None) -> Layout | None:
     for candidate in (delimiter,) if delimiter else DELIMITERS:
         try:
             names = tuple(split(record, candidate))
-        except csv.Error:
-            return None
+        except csv.Error:  # quotes that stand wrong for this delimiter
+            continue
         if all(names.count(name) == 1 for name in NEEDED) and all(names.count(name) <= 1 for name in OPTIONAL):
             return Layout(names, candidate)
     return None

@@ -12,7 +12,7 @@ export PYTHONPATH := $(CURDIR)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up down status logs test test-unit test-components test-dags test-system lint format lock \
-	jmeter-lock docs bench-jtl fuzz-jtl clean clean-all
+	jmeter-lock docs bench-jtl bench-search fuzz-jtl clean clean-all
 
 help: ## Explain every target
 	@awk 'BEGIN { FS = ":.*## "; printf "%-16s %s\n%-16s %s\n", "target", "what it does", "------", "------------" } \
@@ -76,6 +76,11 @@ docs: setup ## Write docs/DAGs.md from the DAGs
 
 bench-jtl: setup ## Measure our reading of JTL files beside pandas, duckdb and JMeter (ROWS=1000000)
 	@$(VENV_PYTHON) -m benchmarks.bench_jtl --rows $(or $(ROWS),1000000)
+
+bench-search: setup ## Measure the search and its peers on simulated services (FAMILIES=held-out SYSTEMS=20 MODE=default PEERS=1)
+	@$(VENV_PYTHON) -m benchmarks.bench_search --families $(or $(FAMILIES),held-out) --systems $(or $(SYSTEMS),20) \
+	  --seed $(or $(SEED),0) --jobs $(or $(JOBS),2) --mode $(or $(MODE),default) --peers $(or $(PEERS),1) \
+	  --worst $(or $(WORST),0)
 
 fuzz-jtl: setup ## Read mutated JTL files and compare with an oracle (CASES=10000, SEED=1)
 	@$(VENV_PYTHON) -m tests.fuzz.jtl --cases $(or $(CASES),10000) --seed $(or $(SEED),1)

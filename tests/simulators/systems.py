@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from include.capacity.models import QUANTILES, Slo, SloCondition
 from tests.simulators import effects, engine
@@ -72,7 +72,7 @@ class System:
 
     def digest(self) -> str:
         """Changes with everything that the truth depends on."""
-        slo = [asdict(condition) for condition in self.slo.conditions]
+        slo = [(condition.metric, condition.limit) for condition in self.slo.conditions]
         text = json.dumps([self.service.as_json(), slo, self.nominal_tps, engine.VERSION], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 

@@ -12,6 +12,7 @@ Truths are kept in a file with a digest of all that they depend on; one that is 
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import math
 import os
@@ -155,9 +156,18 @@ def read(path: Path = FILE) -> dict[str, Truth]:
     return {name: Truth(**entry) for name, entry in stored.items()}
 
 
-def write(truths: dict[str, Truth], path: Path = FILE) -> None:
-    """One line a system, in order."""
+def add(found: dict[str, Truth], path: Path = FILE) -> None:
+    """Adds truths to the file; others may do so at the same time. One line a system, in order."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        _write(read(path) | found, path)
+    finally:
+        os.close(folder)
+
+
+def _write(truths: dict[str, Truth], path: Path) -> None:
     order = sorted(truths, key=lambda name: (name.partition("/")[0], int(name.partition("/")[2])))
     lines = [f'"{name}": {json.dumps(asdict(truths[name]))}' for name in order]
     new = path.with_suffix(".new")
@@ -173,7 +183,7 @@ def ensure(
     wanted = [draw(family, seed) for family, seed in names]
     missing = [system for system in wanted if system.name not in stored or stored[system.name].digest != digest(system)]
     if missing:
-        stored |= _compute(missing, stored, jobs, limit_s, path)
+        stored |= _compute(missing, jobs, limit_s, path)
     return {
         system.name: stored[system.name]
         for system in wanted
@@ -181,9 +191,7 @@ def ensure(
     }
 
 
-def _compute(
-    missing: list[System], stored: dict[str, Truth], jobs: int, limit_s: float, path: Path
-) -> dict[str, Truth]:
+def _compute(missing: list[System], jobs: int, limit_s: float, path: Path) -> dict[str, Truth]:
     begin = time.monotonic()
     print(f"{len(missing)} truths to find", file=sys.stderr, flush=True)
     # slow ones first, so that the processes end together
@@ -200,7 +208,7 @@ def _compute(
             done = next(as_completed(running))
             system = running.pop(done)
             found[system.name] = done.result()
-            write(stored | found, path)
+            add({system.name: found[system.name]}, path)
             print(
                 f"{time.monotonic() - begin:6.0f} s  {system.name:<16} nominal {system.nominal_tps:8.1f}  "
                 f"truth {found[system.name].tps}  spread {found[system.name].spread:.2%}",

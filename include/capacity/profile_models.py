@@ -80,10 +80,20 @@ class Load(Section):
     fleet: Fleet
 
 
+class EcsServiceSize(Section):
+    """An ECS service of the system under test, and how many tasks it has during the run."""
+
+    cluster: Text
+    service: Text
+    tasks: Positive
+
+
 class Prescale(Section):
     instances: Positive
     ready_within_s: Annotated[Seconds, Field(alias="ready_within")]
     warm_up_s: Annotated[Seconds, Field(alias="warm_up")]
+    ecs_services: tuple[EcsServiceSize, ...] = ()
+    silence_alarms: tuple[Text, ...] = ()
 
 
 class SloEntry(Section):

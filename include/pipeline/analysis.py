@@ -30,8 +30,9 @@ from include.capacity.report.facts import (
 )
 from include.capacity.report.result import build_result, level_of, result_text
 from include.capacity.report.tables import probes_table
+from include.environment.journal import JOURNAL
 from include.history.store import HistoryStore
-from include.pipeline.environment import JOURNAL_PATH, RESTORED_PATH
+from include.pipeline.environment_journal import RESTORED_PATH
 from include.pipeline.fleet import plan_file
 from include.pipeline.installation import VERSION, Installation
 from include.pipeline.publishing import write_documents
@@ -53,7 +54,7 @@ ARTEFACTS = {
     "data_docs": f"{DATA_DOCS}/index.html",
     "documents": DOCUMENTS,
     "load_fleet": "fleet",
-    "journal": JOURNAL_PATH,
+    "journal": JOURNAL,
 }
 
 
@@ -232,7 +233,7 @@ def _restored(store: ArtefactStore) -> Restored:
     outcome = _json_or_none(store, RESTORED_PATH)
     if outcome is None:
         return Restored(False, ("The environment was not restored; the log of the task restore says why.",))
-    return Restored(outcome["equal"], (*outcome["differences"], *outcome["conflicts"]))
+    return Restored(outcome["equal"], (*outcome["differences"], *outcome["conflicts"], *outcome.get("failures", ())))
 
 
 def _cost(plan: RunPlan, notes: Mapping[str, Any]) -> Cost | None:

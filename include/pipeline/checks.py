@@ -10,7 +10,8 @@ from typing import Any
 from include.capacity.errors import ConfigError, GuardRefused, NotReady
 from include.capacity.guard.blackouts import refusal
 from include.capacity.profile import ServiceProfile
-from include.pipeline.environment import Environment, is_settled
+from include.pipeline.environment import Environment
+from include.pipeline.environment_journal import is_settled
 from include.pipeline.environment_lock import wait_until_free
 from include.pipeline.fleet import RUN_TAG, running_shards, tags_of
 from include.store.artefacts import ArtefactStore

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from airflow.sdk import get_current_context
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from include.capacity.errors import ConfigError, GuardRefused, Inconclusive, InvalidData
+from include.capacity.errors import ConfigError, GuardRefused, Inconclusive, InvalidData, NotReady
 from include.pipeline.installation import Installation
 from include.pipeline.run_folder import RunFolder
 from include.pipeline.run_plan import RunPlan
 
 if TYPE_CHECKING:
+    from include.environment.journal import Journal
     from include.pipeline.environment_lock import Keeper
 
 log = logging.getLogger(__name__)
@@ -126,13 +127,15 @@ def journal(service: str) -> dict[str, Any]:
     from include.pipeline.environment import Environment
 
     plan, folder = _this_run(service)
-    return _open_journal(plan, folder, Environment.of(plan.profile))
+    journal = _open_journal(plan, folder, Environment.of(plan.profile))
+    return {"journal": journal.url, **{entry.title: dict(entry.snapshot) for entry in journal.entries}}
 
 
-def _open_journal(plan: RunPlan, folder: RunFolder, environment: Any) -> dict[str, Any]:
-    from include.pipeline.environment import open_journal
+def _open_journal(plan: RunPlan, folder: RunFolder, environment: Any) -> Journal:
+    from include.pipeline.environment_journal import open_journal
 
-    return open_journal(environment, Installation.from_environment().store(), folder.store, plan.run)
+    began_at = get_current_context()["ti"].start_date.timestamp()
+    return open_journal(environment, Installation.from_environment().store(), folder.store, plan.run, began_at)
 
 
 def _holding(plan: RunPlan, environment: Any) -> AbstractContextManager[Keeper]:
@@ -146,7 +149,7 @@ def _holding(plan: RunPlan, environment: Any) -> AbstractContextManager[Keeper]:
 def prescale(service: str) -> dict[str, Any]:
     """Suspends scaling and brings the group to the test size; waits until it is InService, healthy and warm."""
     from include.pipeline.environment import Environment
-    from include.pipeline.environment import prescale as bring_to_size
+    from include.pipeline.environment_journal import prescale as bring_to_size
 
     plan, folder = _this_run(service)
     environment = Environment.of(plan.profile)
@@ -154,7 +157,7 @@ def prescale(service: str) -> dict[str, Any]:
     # Opened again, which changes nothing while it is open: a task that is cleared after the restore needs a new one.
     journal = _open_journal(plan, folder, environment)
     with _holding(plan, environment):
-        waited = bring_to_size(environment, journal)
+        waited = bring_to_size(environment, Installation.from_environment().store(), journal)
     folder.note({"during": environment.facts(), "instances": _instances(environment)})
     return {"waited_s": round(waited, 1), **environment.observe().figures}
 
@@ -229,18 +232,22 @@ def collect(service: str) -> dict[str, int]:
 def restore(service: str) -> dict[str, Any]:
     """From the journal, always; verifies that settings equal the snapshot."""
     from include.pipeline.environment import Environment
-    from include.pipeline.environment import restore as play_back
+    from include.pipeline.environment_journal import restore as play_back
 
     plan, folder = _this_run(service)
     environment = Environment.of(plan.profile)
     with _holding(plan, environment):
-        outcome = play_back(environment, Installation.from_environment().store(), folder.store)
+        report = play_back(environment, Installation.from_environment().store(), folder.store, plan.run)
     folder.note({"restored_at": time.time()})
-    if not outcome["equal"]:
+    for note in report.notes:
+        log.info(note)
+    if report.failures:  # which may pass by themselves: the task is repeated
+        raise NotReady("Not everything is restored: " + " ".join(report.failures))
+    if not report.equal:
         raise AirflowFailException(
-            "The environment is not as it was: " + "; ".join([*outcome["differences"], *outcome["conflicts"]])
+            "The environment is not as it was: " + "; ".join([*report.differences, *report.conflicts])
         )
-    return outcome
+    return report.to_json()
 
 
 @translated

@@ -18,6 +18,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "include.store": ("include.store", "include.capacity"),
     "include.loadgen": ("include.loadgen", "include.capacity", "include.store"),
     "include.history": ("include.history", "include.capacity", "include.store"),
+    "include.environment": ("include.environment", "headroom_airflow", "include.capacity", "include.store"),
     "include.aws": ("include.aws", "include.capacity", "include.store"),
     "headroom_airflow": ("headroom_airflow", "include.aws", "include.history", "include.capacity", "include.store"),
     "headroom_plugin": ("headroom_plugin", "headroom_airflow"),

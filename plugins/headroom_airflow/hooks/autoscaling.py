@@ -44,10 +44,13 @@ class AutoScalingHook(ServiceHook):
         return sorted(found, key=lambda group: str(group["AutoScalingGroupName"]))
 
     @told
-    def set_sizes(self, name: str, *, minimum: int, maximum: int, desired: int) -> None:
-        self.conn.update_auto_scaling_group(
-            AutoScalingGroupName=name, MinSize=minimum, MaxSize=maximum, DesiredCapacity=desired
-        )
+    def set_sizes(
+        self, name: str, *, minimum: int | None = None, maximum: int | None = None, desired: int | None = None
+    ) -> None:
+        """Sets the sizes that are given, at once. AWS moves a desired capacity that is not given into new limits."""
+        sizes = {"MinSize": minimum, "MaxSize": maximum, "DesiredCapacity": desired}
+        given = {key: size for key, size in sizes.items() if size is not None}
+        self.conn.update_auto_scaling_group(AutoScalingGroupName=name, **given)
 
     def at_rest(self, name: str, *, within_s: float, every_s: float = 5.0) -> Wait:
         """Waits until exactly the desired number of instances is there, InService and healthy.

@@ -15,8 +15,9 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
 from include.capacity.errors import HeadroomError, NotReady
+from include.environment.journal import JOURNAL
 from include.pipeline import tasks
-from include.pipeline.environment import JOURNAL_PATH, Environment
+from include.pipeline.environment import Environment
 from include.pipeline.environment_lock import lock_path, take
 from include.pipeline.fleet import running_shards, shard_tags
 from include.pipeline.installation import SERVICES
@@ -36,7 +37,7 @@ def refusal(started: Start, plan: RunPlan) -> str:
     folder = started(plan)
     with pytest.raises((AirflowFailException, HeadroomError)) as caught:
         tasks.check(plan.service)
-    assert not folder.store.exists(JOURNAL_PATH)
+    assert folder.store.names(JOURNAL) == []
     text = str(caught.value)
     print(text)
     return text

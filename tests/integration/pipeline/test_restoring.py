@@ -12,9 +12,10 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
 from include.capacity.errors import NotReady, StoreError
+from include.environment.journal import JOURNAL
 from include.pipeline import restore as by_hand
 from include.pipeline import tasks
-from include.pipeline.environment import JOURNAL_PATH, Environment
+from include.pipeline.environment import Environment
 from include.pipeline.environment_lock import claim_of, release, take
 from include.pipeline.fleet import dismiss_fleet, running_shards, shard_tags
 from include.pipeline.run_folder import RunFolder
@@ -54,7 +55,7 @@ def test_a_size_out_of_reach_is_told_with_each_instance_and_restored(
     assert f"1 of 2 instances ready ({instance} InService/healthy)" in text
     assert "Launch" in text.partition("suspended processes: ")[2]
     assert "prescale.ready_within" in text
-    with pytest.raises(AirflowFailException, match="Launch was suspended by somebody else"):
+    with pytest.raises(AirflowFailException, match=r"process Launch of .* is suspended; it was active before the run"):
         tasks.restore("checkout")
     assert settings_of(environment) == {**before, "suspended": ["Launch"]}
     assert claim_of(environment, root) is None  # what is left is not the run's: the next one may come
@@ -134,8 +135,8 @@ def test_restoring_by_hand(
     assert changed["DesiredCapacity"] == 2
     status, said, _ = restore("checkout", RUN_ID, "--dry-run")
     assert status == 1
-    assert "DesiredCapacity is 2 and was 1" in said
-    assert "AlarmNotification is suspended and was not" in said
+    assert "DesiredCapacity 1 2 2 set to 1" in " ".join(said.split())
+    assert "process AlarmNotification active suspended suspended set to active" in " ".join(said.split())
     assert "still taken by this run" in said
     assert settings_of(environment) == changed
 
@@ -162,7 +163,7 @@ def test_restoring_by_hand(
 
     group_at_rest.update_auto_scaling_group(AutoScalingGroupName=GROUP, MaxSize=3)  # by somebody, after the run
     status, said, _ = restore("checkout", RUN_ID, "--dry-run")
-    assert (status, "MaxSize is 3 and was 4" in said, "left as it is" in said) == (1, True, True)
+    assert (status, "left: somebody else has changed it" in said, "left as it is" in said) == (1, True, True)
     take(environment, root, OTHER_RUN)
     status, _, said = restore("checkout", RUN_ID)
     assert (status, "Not restored: " in said, "held by run 'manual__other'" in said) == (1, True, True)
@@ -176,8 +177,8 @@ def test_restoring_by_hand(
     assert status == 2
     assert "HEADROOM_ARTEFACTS" in said
 
-    folder.store.write(JOURNAL_PATH, b'{"sizes": {"Mi')
+    folder.store.write(f"{JOURNAL}/000001.json", b'{"sizes": {"Mi')
     status, _, said = restore("checkout", RUN_ID)
     assert status == 2
-    assert f"{folder.store.url}/{JOURNAL_PATH} is not readable" in said
+    assert f"{folder.store.url}/{JOURNAL}/000001.json is not readable" in said
     assert "by hand" in said

@@ -44,8 +44,8 @@ KEYS = [(heading, info.alias or name) for heading, model in MODELS.items() for n
 
 def test_all_sections_are_found() -> None:
     assert set(MODELS) == {
-        "Top level", "aws", "target", "slo", "load", "load.fleet", "prescale", "search", "guard", "guard.allow",
-        "validity", "prices", "budget", "blackouts",
+        "Top level", "aws", "target", "slo", "load", "load.fleet", "prescale", "prescale.ecs_services", "search",
+        "guard", "guard.allow", "validity", "prices", "budget", "blackouts",
     }  # fmt: skip
 
 

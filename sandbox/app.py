@@ -237,7 +237,9 @@ def _head(status: int, length: int, instance: str, allow: str, http_version: str
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
 
-async def serve(plant: Plant, host: str, port: int, instance: str, drain_limit_s: float, seed: int) -> None:
+async def serve(
+    plant: Plant, host: str, port: int, instance: str, drain_limit_s: float, seed: int, place: int = 0
+) -> None:
     """Boot, listen, and serve until SIGTERM or SIGINT; then drain."""
     loop = asyncio.get_running_loop()
     asked_to_stop = asyncio.Event()
@@ -247,7 +249,7 @@ async def serve(plant: Plant, host: str, port: int, instance: str, drain_limit_s
         await asyncio.wait_for(asked_to_stop.wait(), plant.instances.boot_s)
     if asked_to_stop.is_set():
         return
-    server = ShopServer(Shop(plant, instance, time.monotonic, seed), loop)
+    server = ShopServer(Shop(plant, instance, time.monotonic, seed, place), loop)
     await server.listen(host, port)
     gc.collect()
     gc.freeze()
@@ -272,7 +274,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         plant = load_plant(options.plant)
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(serve(plant, options.host, options.port, options.instance, options.drain_limit_s, options.seed))
+            runner.run(
+                serve(
+                    plant,
+                    options.host,
+                    options.port,
+                    options.instance,
+                    options.drain_limit_s,
+                    options.seed,
+                    options.place,
+                )
+            )
     except PlantFileError as error:
         _say(str(error))
         return EXIT_USAGE
@@ -290,6 +302,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--instance", required=True, help="the instance's id; answers carry it as X-Instance")
     parser.add_argument("--drain-limit-s", type=float, default=DRAIN_LIMIT_S, help="seconds to finish after SIGTERM")
     parser.add_argument("--seed", type=int, default=1, help="seed of the service times, mixed with the instance's id")
+    parser.add_argument("--place", type=int, default=0, help="its place in the group, which decides its kind")
     parser.add_argument("--parent", type=int, help="process id of the starter; end at once if it is gone already")
     return parser.parse_args(arguments)
 

@@ -7,37 +7,23 @@ each key.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
+from sandbox.plant_characters import InstanceKind, Metastable, NoisyNeighbour, Pool, RateLimit
 from sandbox.plant_errors import PlantFileError, describe_errors
-from sandbox.quantities import parse_duration_s, parse_ratio, parse_size_bytes, parse_tps
+from sandbox.plant_values import Count, Duration, Flag, Number, PlantModel, Rate, Ratio, ServiceTime, Size, Text
 
-__all__ = ["DEFAULT_PLANT", "Plant", "PlantFileError", "Slo", "load_plant", "parse_plant", "parse_slo"]
+__all__ = ["DEFAULT_PLANT", "Plant", "PlantFileError", "ServiceTime", "Slo", "load_plant", "parse_plant", "parse_slo"]
 
 DEFAULT_PLANT = Path(__file__).parent / "plants" / "checkout.yaml"
 RESERVED_PATHS = frozenset({"/health", "/_stats"})
 SHARE_TOLERANCE = 1e-6
 
-Duration = Annotated[float, BeforeValidator(parse_duration_s)]
-Size = Annotated[int, BeforeValidator(parse_size_bytes)]
-Rate = Annotated[float, BeforeValidator(parse_tps)]
-Ratio = Annotated[float, BeforeValidator(parse_ratio)]
-Count = Annotated[int, Field(strict=True)]
-Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
-Flag = Annotated[bool, Field(strict=True)]
-Text = Annotated[str, Field(strict=True)]
 Metric = Literal["cpu", "requests_per_target"]
-
-
-class PlantModel(BaseModel):
-    """What all parts of a plant file share: frozen, unknown keys refused, keys as the file spells them."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Instances(PlantModel):
@@ -55,35 +41,6 @@ class Instances(PlantModel):
         if not self.min <= self.desired <= self.max:
             raise ValueError(
                 f"min {self.min}, desired {self.desired}, max {self.max} are not in order; choose min <= desired <= max"
-            )
-        return self
-
-
-class ServiceTime(PlantModel):
-    """How long a request holds a worker slot. `spread` is the coefficient of variation (standard deviation / mean)."""
-
-    distribution: Annotated[Literal["constant", "exponential", "lognormal"], Field(examples=["lognormal"])]
-    mean_s: Annotated[Duration, Field(alias="mean", gt=0, le=60, examples=["40 ms"])]
-    spread: Annotated[Number, Field(ge=0, le=5, examples=["0.5"])] = 0.0
-
-    IMPLIED_SPREAD: ClassVar[Mapping[str, float]] = {"constant": 0.0, "exponential": 1.0}
-
-    @model_validator(mode="before")
-    @classmethod
-    def _fill_implied_spread(cls, data: Any) -> Any:
-        if isinstance(data, dict) and "spread" not in data and data.get("distribution") in cls.IMPLIED_SPREAD:
-            return {**data, "spread": cls.IMPLIED_SPREAD[data["distribution"]]}
-        return data
-
-    @model_validator(mode="after")
-    def _spread_fits(self) -> ServiceTime:
-        implied = self.IMPLIED_SPREAD.get(self.distribution)
-        if implied is None and self.spread == 0:
-            raise ValueError("a lognormal service time needs a spread above 0; add, for example, spread: 0.5")
-        if implied is not None and self.spread != implied:
-            raise ValueError(
-                f"a service time that is {self.distribution} has the spread {implied:g}, not {self.spread:g}; "
-                "remove the key spread, or use distribution: lognormal"
             )
         return self
 
@@ -230,6 +187,14 @@ class Plant(PlantModel):
     slots: Annotated[Count, Field(ge=1, le=256, examples=["4"])]
     queue_limit: Annotated[Count, Field(ge=0, le=2000, examples=["400"])] = 400
     warm_up_factor: Annotated[Number, Field(ge=1, le=100, examples=["1.5"])] = 1.0
+    balancing: Annotated[Literal["least_connections", "round_robin"], Field(examples=["round_robin"])] = (
+        "least_connections"
+    )
+    instance_kinds: Annotated[tuple[InstanceKind, ...], Field(max_length=100)] = ()
+    noisy_neighbour: NoisyNeighbour | None = None
+    pool: Pool | None = None
+    rate_limit: RateLimit | None = None
+    metastable: Metastable | None = None
     endpoints: Endpoints
     slo: Slo
     search: SearchBounds | None = None
@@ -242,6 +207,17 @@ class Plant(PlantModel):
             raise ValueError(
                 f"instances_under_test is {self.instances_under_test}; choose a number from instances.min "
                 f"({self.instances.min}) to instances.max ({self.instances.max})"
+            )
+        fewest_slots = min(self.kind(place).slots or self.slots for place in range(max(len(self.instance_kinds), 1)))
+        if self.pool is not None and self.pool.connections >= fewest_slots:
+            raise ValueError(
+                f"pool.connections is {self.pool.connections} and an instance has {fewest_slots} slots, so that no "
+                f"request would ever wait for a connection; choose fewer connections than slots"
+            )
+        if self.metastable is not None and self.metastable.backlog > self.queue_limit:
+            raise ValueError(
+                f"metastable.backlog is {self.metastable.backlog}, but only {self.queue_limit} requests may wait "
+                "(queue_limit); choose a backlog up to queue_limit"
             )
         return self
 
@@ -262,9 +238,12 @@ class Plant(PlantModel):
         """The mean service time in seconds over the mix of endpoints."""
         return sum(e.share * e.service_time.mean_s for e in self.endpoints.by_name().values())
 
-    def saturation_tps(self, instances: int) -> float:
-        """The rate in transactions per second at which every worker slot is always busy."""
-        return instances * self.slots / self.mean_service_s
+    def kind(self, place: int) -> InstanceKind:
+        """What the instance at a place (0, 1, ...) of the group is like; its slots are always given."""
+        if not self.instance_kinds:
+            return InstanceKind(slots=self.slots)
+        kind = self.instance_kinds[place % len(self.instance_kinds)]
+        return kind if kind.slots is not None else kind.model_copy(update={"slots": self.slots})
 
     def warm_up_multiplier(self, age_s: float) -> float:
         """By how much service times are longer `age_s` seconds after an instance began to listen."""

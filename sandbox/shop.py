@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs
 
+from sandbox.admission import Admission, Refusal
 from sandbox.plantfile import Endpoint, Plant, ServiceTime
 from sandbox.service_times import lognormal_parameters
-from sandbox.slot_queue import SlotQueue
 
 LATENCIES_KEPT = 20_000
 HEALTH_PATH = "/health"
@@ -34,11 +34,12 @@ class EndpointCounts:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer: status, JSON body, and when it is due on the shop's clock (None: at once)."""
+    """An answer: status, JSON body, when it is due on the shop's clock (None: at once), and the work in it."""
 
     status: int
     body: bytes
     due: float | None = None
+    work_s: float = 0.0
     endpoint: str | None = None
     allow: str = ""
 
@@ -53,15 +54,23 @@ class _Route:
 
 
 class Shop:
-    """One instance of the shop. `clock` gives seconds and never goes back; `seed` fixes the service times."""
+    """One instance of the shop at a place (0, 1, ...) of its group.
 
-    def __init__(self, plant: Plant, instance: str, clock: Callable[[], float], seed: int | str) -> None:
+    `clock` gives seconds and never goes back; `seed` fixes the service times and a noisy neighbour's episodes.
+    """
+
+    def __init__(
+        self, plant: Plant, instance: str, clock: Callable[[], float], seed: int | str, place: int = 0
+    ) -> None:
         self.instance = instance
         self.draining = False
         self._plant = plant
         self._clock = clock
         self._started_at = clock()
-        self._queue = SlotQueue(plant.slots, plant.queue_limit)
+        self._place = place
+        self._admission = Admission(plant, place, f"{seed}/{instance}")
+        self._queue = self._admission.queue
+        self._worked_s = 0.0
         self._nominal_service_s = 0.0
         self._orders = 0
         self._in_flight = 0
@@ -73,6 +82,7 @@ class Shop:
             endpoint.path: _Route(name, endpoint, _sampler(endpoint.service_time, generator), _catalogue(endpoint))
             for name, endpoint in plant.endpoints.by_name().items()
         }
+        self._draw_connection_s = _sampler(plant.pool.service_time, generator) if plant.pool else lambda: 0.0
 
     @property
     def in_flight(self) -> int:
@@ -93,18 +103,20 @@ class Shop:
             self._count(route, 400)
             return Reply(400, _error(str(error)))
         now = self._clock()
-        nominal_s = route.draw_service_s()
-        end = self._queue.admit(now, nominal_s * self._plant.warm_up_multiplier(now - self._started_at))
-        if end is None:
-            self._count(route, 503)
-            return Reply(503, _error("the queue is full"))
-        self._nominal_service_s += nominal_s
+        nominal_s, connection_s = route.draw_service_s(), self._draw_connection_s()
+        warm_up = self._plant.warm_up_multiplier(now - self._started_at)
+        admitted = self._admission.admit(now, nominal_s * warm_up, connection_s)
+        if isinstance(admitted, Refusal):
+            self._count(route, admitted.status)
+            return Reply(admitted.status, _error(admitted.reason))
+        self._nominal_service_s += nominal_s + connection_s
         self._in_flight += 1
-        return Reply(200, content, due=end, endpoint=path)
+        return Reply(200, content, due=admitted.end, work_s=admitted.work_s, endpoint=path)
 
     def answered(self, reply: Reply, arrived_at: float, delivered: bool) -> None:
         """Count an admitted request's answer; `delivered` is False when the client had gone."""
         self._in_flight -= 1
+        self._worked_s += reply.work_s
         if not delivered:
             self._abandoned += 1
             return
@@ -127,13 +139,17 @@ class Shop:
             "cpu_s": time.process_time(),
             "uptime_s": now - self._started_at,
             "draining": self.draining,
+            "place": self._place,
             "slots": self._queue.slots,
-            "busy_s": self._queue.busy_s(now),
+            # A slot that waits for a connection is held, but its instance does not work.
+            "busy_s": self._worked_s if self._plant.pool else self._queue.busy_s(now),
+            "held_s": self._queue.busy_s(now),
             "admitted_service_s": self._queue.admitted_s,
             "nominal_service_s": self._nominal_service_s,
             "warm_up_multiplier": self._plant.warm_up_multiplier(now - self._started_at),
             "in_flight": self._in_flight,
             "queue_length": self._queue.waiting(now),
+            "costly": self._admission.is_costly(),
             "requests": sum(count.requests for count in counts.values()),
             "errors": sum(count.errors for count in counts.values()),
             "abandoned": self._abandoned,

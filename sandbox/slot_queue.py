@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
+from collections.abc import Callable
 
 
 class SlotQueue:
@@ -20,22 +21,26 @@ class SlotQueue:
         self.slots = slots
         self.queue_limit = queue_limit
         self.admitted_s = 0.0
-        """The service seconds of all requests admitted so far, done or not."""
+        """The seconds that all requests admitted so far hold a slot, done or not."""
         self._free_at = [float("-inf")] * slots  # a heap: when each slot has done all that it was given
         self._starts: deque[float] = deque()  # the starts that may still lie ahead, in order
 
     def admit(self, now: float, service_s: float) -> float | None:
         """Take a request that needs a slot for `service_s` seconds; returns when it ends, None if it is refused."""
-        earliest = self._free_at[0]
-        if earliest <= now:
-            end = now + service_s
+        return self.admit_until(now, lambda start: start + service_s)
+
+    def admit_until(self, now: float, end_of: Callable[[float], float]) -> float | None:
+        """The same for a request that holds its slot from its start until `end_of(start)`."""
+        start = self._free_at[0]
+        if start <= now:
+            start = now
         else:
             if self.waiting(now) >= self.queue_limit:
                 return None
-            end = earliest + service_s
-            self._starts.append(earliest)
+            self._starts.append(start)
+        end = end_of(start)
         heapq.heapreplace(self._free_at, end)
-        self.admitted_s += service_s
+        self.admitted_s += end - start
         return end
 
     def waiting(self, now: float) -> int:

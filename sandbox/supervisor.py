@@ -18,7 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, Any
 
-from sandbox.plant.haproxy import Balancer, BalancerError, configuration, find_haproxy
+from sandbox.plant.haproxy import ALGORITHMS, Balancer, BalancerError, configuration, find_haproxy
 from sandbox.plantfile import load_plant
 from sandbox.processes.client import KeeperClient, ManagedProcess, StartFailed, clean_environment
 from sandbox.processes.proc import start_ticks
@@ -155,7 +155,7 @@ class Supervisor:
         control = folder / "haproxy.sock"
         control.unlink(missing_ok=True)
         config = self._folder.path / "haproxy.cfg"
-        config.write_text(configuration(port, control), encoding="utf-8")
+        config.write_text(configuration(port, control, ALGORITHMS[self._plant.balancing]), encoding="utf-8")
         self._haproxy = self._keeper.start(
             [program, "-db", "-f", str(config.resolve())],
             log=self._folder.logs / "haproxy.log",

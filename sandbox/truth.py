@@ -4,6 +4,9 @@ It is what a measured maximum is compared with. So it shares no code with what m
 sandbox.simulation alone. "Met" means: each latency percentile over all answered requests, and the ratio of refused
 requests, stay within their limits over an unlimited time of Poisson arrivals at that rate. The answer never exceeds the
 saturation rate (all slots always busy): above it a backlog grows until requests are refused, whatever the SLO allows.
+
+A plant with memory (metastable) would leave its good state at any rate in an unlimited time. Its limits must be met by
+many plants together that were each fresh, warmed gently, and then held for `period_s`.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ import json
 import math
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
@@ -28,14 +31,15 @@ EXIT_USAGE = 2
 # How the search spends its time: a coarse grid, a narrow bracket, then a fit through rates close to the answer.
 IDLE_LOAD = 0.001
 COARSE_LOADS = (0.1, 0.3, 0.5, 0.6, 0.7, 0.8, 0.86, 0.9, 0.93, 0.96, 0.98, 1.0)
-COARSE_EFFORT = Effort(lanes=32, warm_up_steps=1500, steps=3000)
+COARSE_EFFORT = Effort(lanes=16, warm_up_steps=3000, steps=6000)
 BRACKET_RATES = 8
 BRACKET_WIDTH = 1.012
-BRACKET_EFFORT = Effort(lanes=64, warm_up_steps=2000, steps=4000)
+BRACKET_EFFORT = Effort(lanes=32, warm_up_steps=5000, steps=12_000)
 FIT_RATES = 4
-WARM_UP_STEPS_RANGE = (1000, 6000)
-FIT_LANES = 256
-FIT_STEPS = 8000
+WARM_UP_STEPS_RANGE = (1000, 20_000)
+BUCKET_WARM_UP_STEPS = 20_000  # for each instance: until a token bucket has forgotten where it began
+FIT_LANES = 64
+FIT_STEPS = 50_000
 FIT_BATCHES = 16
 FIT_SPAN = 0.25  # how far the fitted rates move the number of slow requests, to either side, as a part of the allowed
 FIRST_FIT_HALF = 0.006  # of the logarithm of the rate, before it is known how steep the plant is
@@ -44,7 +48,9 @@ MOST_FITS = 4
 TOLERANCE = 0.003
 LEAST_ERROR_SCALE = 1e-4  # an SLO may allow no error at all
 STUDENT_95 = 2.13  # for FIT_BATCHES - 1 degrees of freedom
-POINT_LANES = 64
+POINT_LANES = 32
+PERIOD_S = 900.0  # for which a plant with memory must hold a rate
+GENTLE_WARM_UP_S = 40.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +70,10 @@ class RatePoint:
 @dataclass(frozen=True, slots=True)
 class Truth:
     """The answer. `low_tps` and `high_tps` bound `max_tps` with 95 % confidence as far as the simulation's own error
-    goes.
+    goes. `simulated_s` is the plant's time behind it: of the `arrivals` at rates close to the answer.
+
+    `period_s` is how long a plant with memory must hold the rate, and `shocked_tps` what one holds at most after its
+    backlog has made work cost more: only below does that drain. Both are None for a plant without memory.
 
     `limited_by` is the SLO's key that breaks first (also when the SLO cannot be met at all: then max_tps is 0), or
     "saturation" if the SLO holds up to the saturation rate. `arrivals` is how many were simulated at the rates close to
@@ -82,6 +91,9 @@ class Truth:
     saturation_tps: float
     points: tuple[RatePoint, ...]
     arrivals: int
+    simulated_s: float
+    period_s: float | None
+    shocked_tps: float | None
     seed: int
 
 
@@ -110,22 +122,25 @@ def maximum_rate(
     instances: int | None = None,
     *,
     overhead_s: float = DEFAULT_OVERHEAD_S,
+    period_s: float = PERIOD_S,
     seed: int = 1,
 ) -> Truth:
     """The highest rate in transactions per second at which `instances` warm instances meet the SLO in the long run.
 
     Left out, the SLO and the number of instances are the plant file's own. `overhead_s` is added to every latency: the
-    network, the balancer and the client, which the simulation does not contain. The same arguments give the same
-    answer.
+    network, the balancer and the client, which the simulation does not contain. `period_s` counts for a plant with
+    memory only. The same arguments give the same answer.
     """
     slo = plant.slo if slo is None else slo
     instances = plant.instances_under_test if instances is None else instances
-    return _Search(System.of(plant, instances), slo, overhead_s, seed).run(plant.name)
+    return _Search(System.of(plant, instances), slo, overhead_s, period_s, seed).run(plant.name)
 
 
 class _Search:
-    def __init__(self, system: System, slo: Slo, overhead_s: float, seed: int) -> None:
+    def __init__(self, system: System, slo: Slo, overhead_s: float, period_s: float, seed: int) -> None:
         self._system = system
+        self._saturation_tps = system.saturation_tps
+        self._period_s = period_s
         self._slo = slo
         self._overhead_s = overhead_s
         self._seed = seed
@@ -133,7 +148,7 @@ class _Search:
         self._conditions = _conditions(slo, overhead_s)
 
     def run(self, plant_name: str) -> Truth:
-        saturation = self._system.saturation_tps
+        saturation = self._saturation_tps
         low, high, limited_by = self._bracket()
         answer, error = low, 0.0
         fitted: list[Outcome] = []
@@ -154,20 +169,36 @@ class _Search:
             saturation_tps=saturation,
             points=self._points(answer, fitted),
             arrivals=sum(outcome.arrivals for outcome in fitted),
+            simulated_s=sum(outcome.arrivals / outcome.rate_tps for outcome in fitted),
+            period_s=self._period_s if self._system.has_memory else None,
+            shocked_tps=self._system.costly().saturation_tps if self._system.has_memory else None,
             seed=self._seed,
         )
 
     def _simulate(self, rates_tps: Sequence[float], effort: Effort, *, batches: int, common: bool) -> list[Outcome]:
         self._simulations += 1
         seed = self._seed * 1000 + self._simulations
-        return simulate(self._system, rates_tps, effort, seed=seed, batches=batches, common=common)
+        if not self._system.has_memory:
+            return simulate(self._system, rates_tps, effort, seed=seed, batches=batches, common=common)
+        outcomes = []
+        for index, rate in enumerate(rates_tps):
+            held = replace(
+                effort,
+                lanes=max(effort.lanes // 2, batches),
+                warm_up_steps=math.ceil(rate * GENTLE_WARM_UP_S),
+                steps=math.ceil(rate * self._period_s),
+                gentle=True,
+            )
+            own_seed = seed if common else seed + 1_000_000 * (index + 1)
+            outcomes += simulate(self._system, [rate], held, seed=own_seed, batches=batches)
+        return outcomes
 
     def _bracket(self) -> tuple[float, float | None, str]:
         """Rates close together of which the lower meets the SLO and the higher does not, and what breaks there.
 
         The lower one is 0 when the SLO cannot be met at all, the higher one None when it holds up to saturation.
         """
-        saturation = self._system.saturation_tps
+        saturation = self._saturation_tps
         rates = [load * saturation for load in (IDLE_LOAD, *COARSE_LOADS)]
         effort = COARSE_EFFORT
         while True:
@@ -227,13 +258,15 @@ class _Search:
 
     def _warm_up_steps(self, rate_tps: float) -> int:
         """Several relaxation times of the queue: (1 + squared spread) / (1 - load)^2 arrivals each."""
-        spare = max(1 - rate_tps / self._system.saturation_tps, 0.02)
+        if self._system.rate_limit is not None:
+            return BUCKET_WARM_UP_STEPS * self._system.instances
+        spare = max(1 - rate_tps / self._saturation_tps, 0.02)
         return int(np.clip(5 * (1 + self._system.squared_spread) / spare**2, *WARM_UP_STEPS_RANGE))
 
     def _points(self, answer: float, fitted: Sequence[Outcome]) -> tuple[RatePoint, ...]:
         """The latencies at some parts of the answer (of an idle plant if the answer is 0)."""
         if answer == 0:
-            outcomes = {0.0: self._simulate_points([self._system.saturation_tps * IDLE_LOAD])[0]}
+            outcomes = {0.0: self._simulate_points([self._saturation_tps * IDLE_LOAD])[0]}
         else:
             factors = [factor for factor in POINT_FACTORS if factor != 1 or not fitted]
             rates = [factor * answer for factor in factors]
@@ -293,7 +326,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except PlantFileError as error:
         print(error, file=sys.stderr)
         return EXIT_USAGE
-    truth = maximum_rate(plant, slo, options.instances, overhead_s=options.overhead, seed=options.seed)
+    truth = maximum_rate(
+        plant, slo, options.instances, overhead_s=options.overhead, period_s=options.period, seed=options.seed
+    )
     print(json.dumps(asdict(truth), indent=2) if options.json else describe(truth))
     return 0
 
@@ -319,6 +354,13 @@ def describe(truth: Truth) -> str:
             f"Maximum: {truth.max_tps:.1f} tps, limited by {truth.limited_by} "
             f"({truth.low_tps:.1f} to {truth.high_tps:.1f} with 95 % confidence; {truth.arrivals:,} arrivals simulated)"
         )
+    if truth.max_tps > 0:
+        lines.append(f"Behind it are {truth.simulated_s / 3600:.1f} hours of the plant's time.")
+    if truth.period_s is not None and truth.shocked_tps is not None:
+        lines.append(
+            f"The plant has memory: held for {truth.period_s / 60:g} min each, fresh and gently warmed. After a shock "
+            f"it recovers only below {truth.shocked_tps:.1f} tps."
+        )
     lines.append("  of max   rate/s   mean ms    p50    p90    p95    p99   errors")
     for p in truth.points:
         lines.append(
@@ -339,7 +381,10 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--slo", help='limits such as "latency_p95=250 ms,error_ratio=1 %%" (default: the plant\'s slo)'
     )
-    parser.add_argument("--overhead", type=_overhead, default=DEFAULT_OVERHEAD_S, help='added to latencies, as "1 ms"')
+    parser.add_argument(
+        "--period", type=_duration, default=PERIOD_S, help='that a plant with memory must hold (default: "15 min")'
+    )
+    parser.add_argument("--overhead", type=_duration, default=DEFAULT_OVERHEAD_S, help='added to latencies, as "1 ms"')
     parser.add_argument("--seed", type=int, default=1, help="of the random numbers (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print JSON: rates in tps, times in seconds")
     return parser.parse_args(arguments)
@@ -351,7 +396,7 @@ def _instances(text: str) -> int:
     return int(text)
 
 
-def _overhead(text: str) -> float:
+def _duration(text: str) -> float:
     try:
         return parse_duration_s(text)
     except ValueError as error:

@@ -17,6 +17,7 @@ COMMAND_TIMEOUT_S = 5.0
 IDLE_TIMEOUT_S = 65
 MOST_CONNECTIONS = 20_000
 SPARE_FILES = 100
+ALGORITHMS = {"least_connections": "leastconn", "round_robin": "roundrobin"}
 
 
 class BalancerError(Exception):
@@ -78,8 +79,8 @@ def connection_limit() -> int:
     return max(100, min(MOST_CONNECTIONS, (files - SPARE_FILES) // 2))
 
 
-def configuration(port: int, control_socket: Path) -> str:
-    """HAProxy's configuration file for one load balancer on 127.0.0.1."""
+def configuration(port: int, control_socket: Path, algorithm: str) -> str:
+    """HAProxy's configuration file for one load balancer on 127.0.0.1; `algorithm` as HAProxy calls it."""
     connections = connection_limit()
     return f"""global
     maxconn {connections}
@@ -106,7 +107,7 @@ frontend listener
     default_backend {BACKEND}
 
 backend {BACKEND}
-    balance leastconn
+    balance {algorithm}
     option httpchk GET /health
     http-check expect status 200
 """

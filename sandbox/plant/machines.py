@@ -28,6 +28,7 @@ class Machine:
     private_address: str
     process: ManagedProcess
     launch: ScalingActivity
+    place: int = 0  # in its group, which decides its kind
     started_s: float = field(default_factory=time.monotonic)
     answers: bool = False  # it has answered its health check at least once
     in_service_s: float | None = None
@@ -91,7 +92,9 @@ class MachineFactory:
     plant_file: Path
     log_folder: Path
 
-    def start(self, instance_id: str, group_name: str, private_address: str, launch: ScalingActivity) -> Machine:
+    def start(
+        self, instance_id: str, group_name: str, private_address: str, launch: ScalingActivity, place: int
+    ) -> Machine:
         """Raises StartFailed."""
         process = self.keeper.start(
             [
@@ -106,10 +109,12 @@ class MachineFactory:
                 str(SERVER_PORT),
                 "--instance",
                 instance_id,
+                "--place",
+                str(place),
                 "--parent",
                 str(self.keeper.pid),
             ],
             log=self.log_folder / f"instance-{instance_id}.log",
             environment=clean_environment({"PYTHONPATH": str(REPOSITORY_ROOT), "PYTHONUNBUFFERED": "1"}),
         )
-        return Machine(instance_id, group_name, private_address, process, launch)
+        return Machine(instance_id, group_name, private_address, process, launch, place)

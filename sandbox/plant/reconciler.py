@@ -203,13 +203,25 @@ class Reconciler:
             ScalingActivity(group.name, group.arn, f"Launching a new EC2 instance: {state.instance_id}", cause)
         )
         try:
-            machine = self._factory.start(state.instance_id, group.name, state.instance.private_ip, activity)
+            machine = self._factory.start(
+                state.instance_id, group.name, state.instance.private_ip, activity, self._free_place(group)
+            )
         except StartFailed as error:
             self._fail_launch(backend, group, state, activity, str(error))
             return
         activity.advance("PreInService", 30)
         self.machines[state.instance_id] = machine
         log.info("instance %s of %s launched at %s", state.instance_id, group.name, machine.address)
+
+    def _free_place(self, group: SandboxGroup) -> int:
+        """The first place in the group that no machine has: one that replaces another is of its kind."""
+        leaving = {state.instance_id for state in group.states() if state.lifecycle_state == TERMINATING}
+        taken = {
+            m.place
+            for i, m in self.machines.items()
+            if m.group_name == group.name and not m.detached and i not in leaving
+        }
+        return next(place for place in range(len(taken) + 1) if place not in taken)
 
     def _is_ready(self, machine: Machine) -> bool:
         return machine.answers and self._targets.admits(machine)

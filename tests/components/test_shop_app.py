@@ -243,6 +243,68 @@ def test_beyond_the_queue_limit_requests_are_refused_at_once(tmp_path: Path) -> 
     assert stats["endpoints"]["browse"]["errors"] == stats["errors"] == 3
 
 
+def pipelined(count: int) -> bytes:
+    """So many requests in one piece: they arrive at the same time."""
+    request = b"GET /products HTTP/1.1\r\n\r\n"
+    return request * (count - 1) + b"GET /products HTTP/1.1\r\nConnection: close\r\n\r\n"
+
+
+def test_beyond_the_rate_limit_the_answer_is_429(tmp_path: Path) -> None:
+    with running(plant_file(tmp_path, slots=9, rate_limit={"rate": "20 tps", "burst": 3})) as app:
+        received = app.raw(pipelined(6))
+        assert received.count(b"HTTP/1.1 200 OK") == 3
+        assert received.count(b"HTTP/1.1 429 Too Many Requests") == 3
+        time.sleep(0.06)
+        assert app.ask("GET", "/products")[0].status == 200  # the bucket fills again
+        assert app.stats()["endpoints"]["browse"] == {"requests": 7, "rejected": 3, "errors": 0}
+
+
+def test_requests_wait_for_a_connection_though_slots_are_free(tmp_path: Path) -> None:
+    pool = {"connections": 1, "service_time": {"distribution": "constant", "mean": "60 ms"}}
+    with running(plant_file(tmp_path, slots=9, pool=pool)) as app:
+        begin = time.monotonic()
+        assert app.raw(pipelined(6)).count(b"HTTP/1.1 200 OK") == 6
+        took_s = time.monotonic() - begin
+        stats = app.stats()
+    assert took_s >= 6 * 0.06 + 0.02 - 0.002
+    assert stats["busy_s"] == pytest.approx(6 * 0.02)
+    assert stats["held_s"] == pytest.approx(sum(n * 0.06 + 0.02 for n in range(1, 7)), abs=0.02)
+
+
+def test_a_backlog_makes_work_cost_more(tmp_path: Path) -> None:
+    metastable = {"backlog": 4, "cost_factor": 3}
+    with running(plant_file(tmp_path, slots=1, metastable=metastable, **{"/products_mean": "30 ms"})) as app:
+        begin = time.monotonic()
+        app.raw(pipelined(8))
+        took_s = time.monotonic() - begin
+        calm = app.ask("GET", "/products")[0].status, app.stats()["costly"]
+        worked_s = app.stats()["busy_s"]
+    assert took_s >= (5 + 3 * 3) * 0.03 - 0.002  # the sixth finds four waiting
+    assert worked_s == pytest.approx((5 + 3 * 3 + 1) * 0.03)
+    assert calm == (200, False)
+
+
+def test_an_instance_works_as_its_place_says(tmp_path: Path) -> None:
+    kinds = [{"slots": 5}, {"slots": 3, "speed": "25 %"}]
+    with running(plant_file(tmp_path, instance_kinds=kinds), "--place", "1") as app:
+        app.ask("GET", "/products")
+        stats = app.stats()
+    assert (stats["place"], stats["slots"]) == (1, 3)
+    assert stats["latencies_s"][0] >= 0.08 - 0.002
+
+
+def test_a_noisy_neighbour_slows_some_of_the_time(tmp_path: Path) -> None:
+    noisy = {"hits": "all", "every": "10 s", "lasts": "5 s", "slowdown": 10}  # of AWS: one second, and half of it
+    with running(plant_file(tmp_path, time_scale=10, noisy_neighbour=noisy, **{"/products_mean": "5 ms"})) as app:
+        end = time.monotonic() + 2.2
+        while time.monotonic() < end:
+            app.ask("GET", "/products")
+        latencies_s = app.stats()["latencies_s"]
+    slow_s = sum(latency for latency in latencies_s if latency >= 0.05 - 0.002)
+    assert min(latencies_s) < 0.02
+    assert 0.6 < slow_s < 1.6  # about half of the time; on a busy machine the rest takes longer
+
+
 def test_clients_that_leave_are_counted_and_harm_nobody(tmp_path: Path) -> None:
     with running(plant_file(tmp_path, **{"/products_mean": "300 ms"})) as app:
         with socket.create_connection((HOST, app.port)) as client:

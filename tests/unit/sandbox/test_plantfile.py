@@ -12,6 +12,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from sandbox.plant_characters import InstanceKind, Metastable, NoisyNeighbour, Pool, RateLimit
 from sandbox.plantfile import (
     DEFAULT_PLANT,
     Endpoint,
@@ -28,7 +29,11 @@ from sandbox.plantfile import (
     parse_plant,
     parse_slo,
 )
+from sandbox.simulation import System
 
+POOL = {"connections": 3, "service_time": {"distribution": "constant", "mean": "5 ms"}}
+NOISY = {"hits": "each", "every": "24 s", "lasts": "4 s", "slowdown": 2}
+CHARACTERS = (InstanceKind, NoisyNeighbour, Pool, RateLimit, Metastable)
 DOCUMENT = Path(__file__).parents[3] / "docs" / "plant-file.md"
 SHIPPED = sorted(DEFAULT_PLANT.parent.glob("*.yaml"))
 
@@ -58,9 +63,10 @@ def refusal(**changes: Any) -> str:
 def test_shipped_plants_load_and_fit_a_small_machine(path: Path) -> None:
     plant = load_plant(path)
     assert plant.name == "checkout"  # the one example profile measures each of them
-    assert 60 <= plant.saturation_tps(plant.instances_under_test) <= 300
+    saturation_tps = System.of(plant, plant.instances_under_test).saturation_tps
+    assert 60 <= saturation_tps <= 300
     assert plant.search is not None
-    assert plant.search.upper_tps > plant.saturation_tps(plant.instances_under_test) > plant.search.lower_tps
+    assert plant.search.upper_tps > saturation_tps > plant.search.lower_tps
 
 
 def test_values_are_held_in_base_units() -> None:
@@ -73,10 +79,40 @@ def test_values_are_held_in_base_units() -> None:
     assert plant.group_name == "checkout-web"
 
 
-def test_saturation_counts_slots_instances_and_the_mix() -> None:
+def test_the_mean_service_time_counts_the_mix() -> None:
     plant = parse_plant(plant_with(slots=5))
     assert plant.mean_service_s == pytest.approx(0.6 * 0.036 + 0.3 * 0.044 + 0.1 * 0.052)
-    assert plant.saturation_tps(3) == pytest.approx(15 / 0.04)
+
+
+def test_instances_are_of_the_kinds_in_turn_and_alike_without_any() -> None:
+    plant = parse_plant(plant_with(instance_kinds=[{"slots": 8}, {"speed": "80 %"}]))
+    assert [(plant.kind(place).slots, plant.kind(place).speed_ratio) for place in range(3)] == [
+        (8, 1),
+        (4, 0.8),
+        (8, 1),
+    ]
+    assert parse_plant(plant_with()).kind(5) == InstanceKind(slots=4, speed="100 %")
+
+
+def test_what_makes_a_plant_hard_is_read() -> None:
+    plant = parse_plant(
+        plant_with(
+            balancing="round_robin",
+            noisy_neighbour=NOISY,
+            pool=POOL,
+            rate_limit={"rate": "90 tps", "burst": 30},
+            metastable={"backlog": 40, "cost_factor": 1.5},
+        )
+    )
+    assert plant.balancing == "round_robin"
+    assert plant.noisy_neighbour is not None
+    assert (plant.noisy_neighbour.every_s, plant.noisy_neighbour.lasts_s) == (24, 4)
+    assert plant.pool is not None
+    assert (plant.pool.connections, plant.pool.service_time.mean_s) == (3, 0.005)
+    assert plant.rate_limit is not None
+    assert (plant.rate_limit.rate_tps, plant.rate_limit.burst, plant.rate_limit.status) == (90, 30, 429)
+    assert plant.metastable is not None
+    assert (plant.metastable.backlog, plant.metastable.relief, plant.metastable.cost_factor) == (40, 0, 1.5)
 
 
 def test_warm_up_falls_in_a_straight_line_to_one() -> None:
@@ -140,6 +176,39 @@ def test_spread_is_implied_by_the_distribution(distribution: str, spread: float)
         ({"endpoints__browse__service_time__distribution": "normal"}, "write one of 'constant', 'exponential'"),
         ({"faults": [{"kill": 1}]}, "faults: "),
         ({"faults": [{"kill": 1}]}, "no fault is supported yet; write faults: [] or leave the key out"),
+        (
+            {"balancing": "random"},
+            "balancing: \"random\" is not allowed; write one of 'least_connections', 'round_robin'",
+        ),
+        ({"instance_kinds": [{"slotz": 3}]}, 'instance_kinds[0].slotz: the key is unknown; did you mean "slots"?'),
+        ({"instance_kinds": [{"speed": 0.8}]}, "instance_kinds[0].speed: 0.8: the unit is missing"),
+        ({"instance_kinds": [{"speed": "0 %"}]}, 'instance_kinds[0].speed: "0 %": this must be greater than 0'),
+        ({"noisy_neighbour": {**NOISY, "lasts": "24 s"}}, "choose lasts < every"),
+        ({"noisy_neighbour": {**NOISY, "every": "500 ms"}}, 'noisy_neighbour.every: "500 ms": this must be greater'),
+        (
+            {"noisy_neighbour": {**NOISY, "hits": "one"}},
+            "noisy_neighbour.hits: \"one\" is not allowed; write one of 'each'",
+        ),
+        ({"noisy_neighbour": {**NOISY, "slowdown": 0.5}}, "noisy_neighbour.slowdown: 0.5: this must be greater"),
+        ({"pool": {**POOL, "connections": 4}}, "pool.connections is 4 and an instance has 4 slots"),
+        ({"pool": POOL, "instance_kinds": [{"slots": 9}, {"slots": 3}]}, "an instance has 3 slots"),
+        ({"pool": {"connections": 3}}, "pool.service_time: the key is missing"),
+        (
+            {"pool": {**POOL, "service_time": {"distribution": "constant"}}},
+            "pool.service_time.mean: the key is missing",
+        ),
+        ({"rate_limit": {"rate": 90, "burst": 3}}, "rate_limit.rate: 90: the unit is missing; write a rate such as"),
+        ({"rate_limit": {"rate": "9 tps", "burst": 0}}, "rate_limit.burst: 0: this must be greater than or equal to 1"),
+        (
+            {"rate_limit": {"rate": "9 tps", "burst": 3, "status": 500}},
+            "rate_limit.status: 500 is not allowed; write one",
+        ),
+        ({"metastable": {"backlog": 5, "relief": 5, "cost_factor": 2}}, "metastable: relief 5 is not below backlog 5"),
+        ({"metastable": {"backlog": 500, "cost_factor": 2}}, "choose a backlog up to queue_limit"),
+        (
+            {"metastable": {"backlog": 5}},
+            "metastable.cost_factor: the key is missing; write, for example, cost_factor: 1.5",
+        ),
         ({"policies": 3}, "policies: 3 is not a list"),
         (
             {"policies": [{"type": "magic"}]},
@@ -262,14 +331,26 @@ def documented_blocks() -> list[str]:
 
 
 def test_the_examples_of_the_document_are_valid() -> None:
-    whole, policies = (yaml.safe_load(block) for block in documented_blocks())
+    whole, hard, policies = (yaml.safe_load(block) for block in documented_blocks())
     assert parse_plant(whole).name == "checkout"
+    assert parse_plant({**whole, **hard}).metastable is not None
     assert len(parse_plant({**whole, **policies}).policies) == 2
 
 
 def test_the_document_explains_every_key() -> None:
     text = DOCUMENT.read_text()
-    for model in (Plant, Instances, Endpoint, ServiceTime, Slo, SearchBounds, TargetTracking, StepScaling, Step):
+    for model in (
+        Plant,
+        Instances,
+        Endpoint,
+        ServiceTime,
+        Slo,
+        SearchBounds,
+        TargetTracking,
+        StepScaling,
+        Step,
+        *CHARACTERS,
+    ):
         for name, field in model.model_fields.items():
             key = field.alias or name
             assert re.search(rf"[`.]{key}`|\b{key}: ", text), f"{key} is not in {DOCUMENT.name}"

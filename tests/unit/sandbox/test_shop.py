@@ -142,6 +142,46 @@ def test_a_cold_instance_is_slower_until_it_is_warm(clock: Clock) -> None:
     assert stats["nominal_service_s"] == pytest.approx(0.3)
 
 
+def test_an_instance_of_a_kind_has_its_own_slots_and_speed(clock: Clock) -> None:
+    shop = Shop(plant(instance_kinds=[{}, {"slots": 3, "speed": "50 %"}], warm_up_factor=1), "i-1", clock, 1, place=1)
+    reply = shop.handle("GET", "/products", "", b"")
+    assert reply.due == pytest.approx(1000.2)
+    stats = shop.take_stats()
+    assert (stats["place"], stats["slots"], stats["admitted_service_s"]) == (1, 3, pytest.approx(0.2))
+
+
+def test_a_slot_that_waits_for_a_connection_is_held_but_not_busy(clock: Clock) -> None:
+    pool = {"connections": 1, "service_time": {"distribution": "constant", "mean": "300 ms"}}
+    shop = Shop(plant(slots=2, pool=pool), "i-1", clock, seed=1)
+    replies = [shop.handle("GET", "/products", "", b"") for _ in range(2)]
+    assert [reply.due for reply in replies] == [pytest.approx(1000.4), pytest.approx(1000.7)]
+    clock.now = 1000.5
+    shop.answered(replies[0], 1000.0, delivered=True)
+    stats = shop.take_stats()
+    assert stats["busy_s"] == pytest.approx(0.1)
+    assert stats["held_s"] == pytest.approx(0.4 + 0.5)
+
+
+def test_what_the_rate_limit_refuses_is_rejected_or_an_error(clock: Clock) -> None:
+    for status, expected in (
+        (429, {"requests": 2, "rejected": 2, "errors": 0}),
+        (503, {"requests": 2, "rejected": 0, "errors": 2}),
+    ):
+        shop = Shop(plant(rate_limit={"rate": "1 tps", "burst": 1, "status": status}), "i-1", clock, seed=1)
+        replies = [shop.handle("GET", "/products", "", b"") for _ in range(3)]
+        assert [reply.status for reply in replies] == [200, status, status]
+        assert json.loads(replies[1].body) == {"error": "the rate limit is reached"}
+        assert shop.take_stats()["endpoints"]["browse"] == expected
+
+
+def test_stats_tell_that_work_costs_more(clock: Clock) -> None:
+    shop = Shop(plant(metastable={"backlog": 1, "cost_factor": 2}, queue_limit=9), "i-1", clock, seed=1)
+    assert [shop.handle("GET", "/products", "", b"").due for _ in range(3)] == [
+        pytest.approx(1000 + end) for end in (0.1, 0.2, 0.4)
+    ]
+    assert shop.take_stats()["costly"] is True
+
+
 def test_latencies_are_given_once_and_abandoned_requests_apart(shop: Shop, clock: Clock) -> None:
     replies = [shop.handle("GET", "/products", "", b"") for _ in range(2)]
     clock.now += 0.25

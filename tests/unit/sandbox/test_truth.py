@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from sandbox import truth
+from sandbox.plant_characters import Metastable, RateLimit
 from sandbox.plantfile import DEFAULT_PLANT, Plant, Slo, parse_plant, parse_slo
 from sandbox.simulation import Effort, System, simulate
 from sandbox.truth import describe, main, maximum_rate
@@ -18,15 +19,16 @@ from tests.unit.sandbox.test_simulation import erlang_c  # the textbook formula
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Less effort, for tests that need no exact rate."""
-    monkeypatch.setattr(truth, "COARSE_EFFORT", Effort(lanes=16, warm_up_steps=500, steps=1000))
-    monkeypatch.setattr(truth, "BRACKET_EFFORT", Effort(lanes=24, warm_up_steps=700, steps=1200))
+    monkeypatch.setattr(truth, "COARSE_EFFORT", Effort(lanes=4, warm_up_steps=500, steps=4000))
+    monkeypatch.setattr(truth, "BRACKET_EFFORT", Effort(lanes=8, warm_up_steps=700, steps=4000))
     monkeypatch.setattr(truth, "BRACKET_WIDTH", 1.03)
     monkeypatch.setattr(truth, "FIRST_FIT_HALF", 0.012)
     monkeypatch.setattr(truth, "WARM_UP_STEPS_RANGE", (500, 1000))
-    monkeypatch.setattr(truth, "FIT_LANES", 96)
-    monkeypatch.setattr(truth, "FIT_STEPS", 2000)
+    monkeypatch.setattr(truth, "BUCKET_WARM_UP_STEPS", 5000)
+    monkeypatch.setattr(truth, "FIT_LANES", 32)
+    monkeypatch.setattr(truth, "FIT_STEPS", 8000)
     monkeypatch.setattr(truth, "TOLERANCE", 0.02)
-    monkeypatch.setattr(truth, "POINT_LANES", 32)
+    monkeypatch.setattr(truth, "POINT_LANES", 8)
 
 
 def exponential_plant(slots: int = 4, instances: int = 1, queue_limit: int = 2000) -> Plant:
@@ -129,7 +131,7 @@ def test_a_limit_below_the_overhead_has_no_rate() -> None:
 def test_an_slo_that_never_breaks_ends_at_saturation() -> None:
     plant = exponential_plant(queue_limit=100)
     found = maximum_rate(plant, parse_slo("latency_p95=60 s,error_ratio=5 %"))
-    assert (found.max_tps, found.limited_by) == (plant.saturation_tps(1), "saturation")
+    assert (found.max_tps, found.limited_by) == (pytest.approx(100), "saturation")
     assert found.points[-1].error_ratio > 0.03
     assert "until all slots are always busy" in describe(found)
 
@@ -137,7 +139,7 @@ def test_an_slo_that_never_breaks_ends_at_saturation() -> None:
 @pytest.mark.usefixtures("quick")
 def test_a_fit_that_ends_above_saturation_is_cut_off_there(monkeypatch: pytest.MonkeyPatch) -> None:
     plant = exponential_plant()
-    beyond = truth._Crossing("latency_p95", plant.saturation_tps(1) * 1.001, half_width_tps=0.5, steepness=20)
+    beyond = truth._Crossing("latency_p95", 100.1, half_width_tps=0.5, steepness=20)
     outcomes = simulate(System.of(plant, 1), [90.0, 95.0], Effort(4, 10, 50), seed=1)
     monkeypatch.setattr(truth._Search, "_fit", lambda *_: (beyond, outcomes))
     found = maximum_rate(plant)
@@ -160,6 +162,31 @@ def test_the_plants_own_slo_and_size_are_used_when_nothing_is_said() -> None:
     plant = exponential_plant(instances=2)
     explicit = maximum_rate(plant, Slo.model_validate({"latency_p95": "250 ms"}), 2)
     assert maximum_rate(plant) == explicit
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_rate_limit_gives_the_maximum_where_errors_reach_their_limit() -> None:
+    plant = exponential_plant().model_copy(
+        update={"rate_limit": RateLimit.model_validate({"rate": "50 tps", "burst": 20})}
+    )
+    found = maximum_rate(plant, parse_slo("latency_p95=1 s,error_ratio=10 %"))
+    assert found.limited_by == "error_ratio"
+    assert found.max_tps == pytest.approx(50 / 0.9, rel=0.01)  # nine of ten get a token
+    assert found.period_s is None
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_plant_with_memory_must_hold_for_a_stated_time_and_longer_is_harder() -> None:
+    plain = exponential_plant()
+    rule = Metastable.model_validate({"backlog": 40, "cost_factor": 1.6})
+    hard = plain.model_copy(update={"metastable": rule})
+    short, long = (maximum_rate(hard, period_s=period_s) for period_s in (60.0, 900.0))
+    assert long.max_tps < short.max_tps < maximum_rate(plain).max_tps
+    assert (short.period_s, long.period_s) == (60, 900)
+    assert long.shocked_tps == pytest.approx(100 / 1.6)
+    assert long.max_tps > 1.1 * long.shocked_tps
+    assert "held for 15 min each" in describe(long)
+    assert "recovers only below 62.5 tps" in describe(long)
 
 
 @pytest.mark.usefixtures("quick")
@@ -195,7 +222,9 @@ def test_a_wrong_file_or_slo_ends_with_2(
     assert expected in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [["--instances", "0"], ["--overhead", "1"], ["--overhead", "1 week"]])
+@pytest.mark.parametrize(
+    "arguments", [["--instances", "0"], ["--overhead", "1"], ["--overhead", "1 week"], ["--period", "15"]]
+)
 def test_a_wrong_argument_ends_with_2(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(arguments)

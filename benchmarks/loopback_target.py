@@ -38,8 +38,10 @@ class _Connection(asyncio.Protocol):
             asyncio.get_running_loop().call_later(SLOW_S, self._transport.write, _OK)
         elif path == b"/close":
             self._transport.abort()
+        elif path == b"/fail":
+            self._transport.write(_FAILED)
         else:
-            self._transport.write(_FAILED if path == b"/fail" else _OK)
+            self._transport.write(self._target.answer)
 
 
 class LoopbackTarget:
@@ -48,11 +50,13 @@ class LoopbackTarget:
     Attributes:
         port: 0 until started, unless one was given.
         requests: that have come so far.
+        answer: what it answers where nothing else is said; may be replaced at any time.
     """
 
     def __init__(self, port: int = 0) -> None:
         self.port = port
         self.requests = 0
+        self.answer = _OK
         self._loop = asyncio.new_event_loop()
         self._started = threading.Event()
         self._thread = threading.Thread(target=self._serve, name="loopback-target", daemon=True)

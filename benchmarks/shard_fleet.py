@@ -61,6 +61,7 @@ def _group_text(group: Group) -> str:
 <stringProp name="HTTPSampler.port">${{__P(port)}}</stringProp>
 <stringProp name="HTTPSampler.protocol">http</stringProp><stringProp name="HTTPSampler.method">GET</stringProp>
 <stringProp name="HTTPSampler.path">{path}</stringProp><boolProp name="HTTPSampler.use_keepalive">true</boolProp>
+<boolProp name="HTTPSampler.follow_redirects">true</boolProp>
 <stringProp name="HTTPSampler.connect_timeout">2000</stringProp>
 <stringProp name="HTTPSampler.response_timeout">5000</stringProp></HTTPSamplerProxy><hashTree/>
 """

@@ -91,6 +91,7 @@ class Supervisor:
         from sandbox.plant.minute import Clock, Minute
         from sandbox.plant.reconciler import Reconciler
         from sandbox.plant.resources import ACCESS_KEY, SECRET_KEY, ResourceMaker
+        from sandbox.plant.services import ServiceScheduler
         from sandbox.plant.targets import TargetSync
 
         logs, plant = self._folder.logs, self._plant
@@ -122,6 +123,7 @@ class Supervisor:
         balancer = self._start_haproxy(program, balancer_port)
         targets = TargetSync(balancer, plant.time_scale)
         factory = MachineFactory(keeper, self._plant_file, logs)
+        self._services = services = ServiceScheduler()
         self._reconciler = reconciler = Reconciler(factory, targets, plant.time_scale)
         role = {
             "AWS_ENDPOINT_URL": endpoint_url,
@@ -131,14 +133,15 @@ class Supervisor:
             "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
         }
         self._containers = containers = ContainerRunner(keeper, logs, role)
-        extend_moto(plant.name, is_free_address, containers.run, containers.stop)
+        extend_moto(plant.name, is_free_address, containers.run, containers.stop, plant.time_scale)
         minute = Minute(reconciler, targets, Clock(plant.time_scale))
         reconciler.after_step = minute.traffic.observe
         server = AwsServer(listener, CallLog(logs / "aws-calls.jsonl"))
-        self._parts = [server, minute, reconciler, containers]
+        self._parts = [server, minute, reconciler, services, containers]
         OUTBOX.start()
         server.start()
         containers.start()
+        services.start()
         reconciler.start()
         resources = ResourceMaker(plant, endpoint_url, balancer_port).make()
         minute.start()
@@ -196,6 +199,7 @@ class Supervisor:
         if hasattr(self, "_reconciler"):
             self._reconciler.wake()
             self._containers.wake()
+            self._services.wake()
         if self._stop.is_set():
             return
         if self._keeper is not None and not self._keeper.alive:

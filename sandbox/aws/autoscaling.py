@@ -10,6 +10,7 @@ from moto.autoscaling.exceptions import AutoscalingClientError, ValidationError
 from moto.cloudwatch.models import cloudwatch_backends
 
 from sandbox.aws.autoscaling_group import STANDBY, TERMINATING, SandboxGroup, SandboxInstanceState, check_sizes
+from sandbox.aws.instance_refresh import RefreshLog
 from sandbox.aws.moto_access import ExtendedBackend
 from sandbox.aws.scaling_activities import ActivityLog, ScalingActivity, as_text, now
 from sandbox.plant.scaling import simple_capacity, step_capacity
@@ -61,6 +62,7 @@ class SandboxAutoScalingBackend(ExtendedBackend, models.AutoScalingBackend):
     def __init__(self, region_name: str, account_id: str) -> None:
         super().__init__(region_name, account_id)
         self.activities = ActivityLog()
+        self.refreshes = RefreshLog()
         self.notifications: dict[str, dict[str, list[str]]] = {}
 
     # -- groups

@@ -134,6 +134,32 @@ class SandboxAutoScalingResponse(AutoScalingResponse):
         group.metrics = [metric for metric in group.metrics if metric not in ended]
         return EmptyResult()
 
+    # -- instance refresh
+
+    def start_instance_refresh(self) -> ActionResult:
+        if (self._get_param("Strategy") or "Rolling") != "Rolling":
+            raise InvalidHere("The sandbox refreshes instances by the strategy Rolling only")
+        refresh = self.autoscaling_backend.refreshes.start(
+            self._group(), dict(self._get_param("Preferences") or {}), self._get_param("DesiredConfiguration")
+        )
+        return ActionResult({"InstanceRefreshId": refresh.id})
+
+    def cancel_instance_refresh(self) -> ActionResult:
+        return ActionResult({"InstanceRefreshId": self.autoscaling_backend.refreshes.cancel(self._group().name).id})
+
+    def describe_instance_refreshes(self) -> ActionResult:
+        wanted = self._get_param("InstanceRefreshIds", [])
+        found = self.autoscaling_backend.refreshes.of_group(self._group().name)
+        entries = [refresh for refresh in found if not wanted or refresh.id in wanted]
+        first = int(self._get_param("NextToken") or 0)
+        last = first + (self._get_int_param("MaxRecords") or DEFAULT_PAGE)
+        return ActionResult(
+            {
+                "InstanceRefreshes": [refresh.as_response() for refresh in entries[first:last]],
+                "NextToken": str(last) if last < len(entries) else None,
+            }
+        )
+
     # -- notifications
 
     def put_notification_configuration(self) -> ActionResult:

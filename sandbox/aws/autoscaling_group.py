@@ -24,6 +24,7 @@ class SandboxInstanceState(models.InstanceState):
         super().__init__(*args, **kwargs)
         self.lifecycle_state = "Pending"
         self.termination_cause = ""
+        self.launched_version = self.auto_scaling_group.current_version()  # type: ignore[union-attr]
 
     @property
     def counts(self) -> bool:
@@ -71,6 +72,13 @@ class SandboxGroup(models.FakeAutoScalingGroup):
     def is_suspended(self, process: str) -> bool:
         """Whether a scaling process such as "Launch" is suspended."""
         return process in self._suspended_processes
+
+    def current_version(self) -> tuple[str, int | None]:
+        """What an instance launched now is made from: the launch template and its version, or the configuration."""
+        template = self.ec2_launch_template
+        if template is None:
+            return self.launch_configuration_name or "", None
+        return template.id, template.get_version(self.launch_template_version).number
 
     def launch(self, count: int) -> list[SandboxInstanceState]:
         """Create `count` EC2 instances in this group."""

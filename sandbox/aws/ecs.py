@@ -14,6 +14,12 @@ from moto.ecs.exceptions import EcsClientException, InvalidParameterException
 from moto.ecs.models import ecs_backends
 from moto.ecs.responses import DESCRIBE_TASKS_TAGS, EC2ContainerServiceResponse
 
+from sandbox.aws.ecs_services import (
+    UNSUPPORTED_PARAMETERS,
+    Service,
+    ServicesBackend,
+    checked_deployment_configuration,
+)
 from sandbox.aws.moto_access import ExtendedBackend, route_to
 from sandbox.aws.scaling_activities import now
 from sandbox.aws.server import InvalidHere
@@ -67,7 +73,7 @@ class SandboxTask(models.Task):
         return self._current == "STOPPED"
 
 
-class SandboxECSBackend(ExtendedBackend, models.EC2ContainerServiceBackend):
+class SandboxECSBackend(ExtendedBackend, ServicesBackend):
     """The state of ECS in one account and region. `on_run` and `on_stop` are the plant's, called with the new task."""
 
     MOTO_SERVICE = "ecs"
@@ -137,6 +143,18 @@ class SandboxECSResponse(EC2ContainerServiceResponse):
                 task.tags = task.tags + [tag for tag in definition.tags or [] if tag["key"] not in own]
         return result
 
+    def create_service(self) -> ActionResult:
+        for key in UNSUPPORTED_PARAMETERS:
+            if self._get_param(key):
+                raise InvalidHere(f"The sandbox does not support the parameter {key} of CreateService")
+        network = (self._get_param("networkConfiguration") or {}).get("awsvpcConfiguration")
+        if network is not None:
+            network.setdefault("securityGroups", [])
+        configuration = checked_deployment_configuration(self._get_param("deploymentConfiguration") or {})
+        result = super().create_service()
+        result.result["service"].deployment_configuration = configuration  # type: ignore[index]
+        return result
+
     def describe_tasks(self) -> ActionResult:
         cluster, names = self._get_param("cluster", "default"), self._get_param("tasks", [])
         if not names:
@@ -155,12 +173,14 @@ class SandboxECSResponse(EC2ContainerServiceResponse):
 
     def list_tasks(self) -> ActionResult:
         family, started_by = self._get_param("family"), self._get_param("startedBy")
+        service = self._get_param("serviceName")
         wanted = self._get_param("desiredStatus") or "RUNNING"
         tasks = [
             task
             for task in self.ecs_backend.tasks_of(self._get_param("cluster", "default"))
             if task.desired_status == wanted
             and (started_by is None or task.started_by == started_by)
+            and (service is None or task.group == f"service:{service.split('/')[-1]}")
             and (family is None or task.task_definition_arn.rpartition("/")[2].rpartition(":")[0] == family)
         ]
         return ActionResult({"taskArns": [task.task_arn for task in tasks]})
@@ -169,6 +189,7 @@ class SandboxECSResponse(EC2ContainerServiceResponse):
 def install(on_run: Callable[[SandboxECSBackend, SandboxTask], None], on_stop: Callable[[SandboxTask], None]) -> None:
     """Put the classes above in the place of moto's. Both functions are called with the lock around moto held."""
     models.Task = SandboxTask  # type: ignore[misc]
+    models.Service = Service  # type: ignore[misc]
     SandboxECSBackend.on_run = staticmethod(on_run)
     SandboxECSBackend.on_stop = staticmethod(on_stop)
     ecs_backends.backend = SandboxECSBackend

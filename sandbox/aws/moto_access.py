@@ -19,7 +19,9 @@ REGION = "us-east-1"
 # moto is not made for threads. Requests to the services below, and the plant's own reading and writing of their state,
 # take turns. Whoever holds this lock must not call the endpoint over HTTP: the request would wait for the lock.
 AWS_LOCK = threading.RLock()
-LOCKED_SERVICES = frozenset({"autoscaling", "ec2", "ecs", "elasticloadbalancing", "logs", "monitoring"})
+LOCKED_SERVICES = frozenset(
+    {"application-autoscaling", "autoscaling", "ec2", "ecs", "elasticloadbalancing", "logs", "monitoring", "rds"}
+)
 
 
 def autoscaling(account: str = ACCOUNT_ID, region: str = REGION) -> AutoScalingBackend:

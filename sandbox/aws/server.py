@@ -15,7 +15,7 @@ from moto.core.responses import ActionResult, BaseResponse
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import BaseWSGIServer, make_server
 
-from sandbox.aws import calls
+from sandbox.aws import calls, pricing
 from sandbox.aws.moto_access import AWS_LOCK, LOCKED_SERVICES
 
 log = logging.getLogger(__name__)
@@ -100,6 +100,8 @@ class Endpoint:
             self._calls.write(call, status)
 
     def _answer(self, environ: dict[str, Any], start_response: StartResponse, service: str) -> Iterable[bytes]:
+        if service == "pricing":
+            return _price_list(environ, start_response)
         if environ.get("PATH_INFO", "").startswith("/moto-api"):
             return _refuse(environ, start_response, "moto's own interface would break the state of the sandbox")
         try:
@@ -119,6 +121,17 @@ def _signed_scope(environ: dict[str, Any]) -> tuple[str, str]:
     except (KeyError, IndexError, ValueError):
         return "unsigned", ""
     return service.lower(), region
+
+
+def _price_list(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+    """moto has no Price List."""
+    body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+    action = environ.get("HTTP_X_AMZ_TARGET", "").rpartition(".")[2]
+    status, content = pricing.answer(action, body)
+    data = json.dumps(content).encode()
+    headers = [("Content-Type", "application/x-amz-json-1.1"), ("Content-Length", str(len(data)))]
+    start_response(f"{status} {'OK' if status == 200 else 'Error'}", headers)
+    return [data]
 
 
 def _json_error(problem: str) -> dict[str, str]:

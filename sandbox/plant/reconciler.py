@@ -15,6 +15,7 @@ from sandbox.aws.elbv2 import SandboxTargetGroup
 from sandbox.aws.moto_access import AWS_LOCK
 from sandbox.aws.outbox import OUTBOX
 from sandbox.aws.scaling_activities import ScalingActivity, as_text, now
+from sandbox.plant import refreshes
 from sandbox.plant.haproxy import BalancerError, BalancerView
 from sandbox.plant.machines import Machine, MachineFactory
 from sandbox.plant.targets import TargetSync
@@ -107,6 +108,7 @@ class Reconciler:
                 group.remove([state.instance_id])
             else:
                 self._terminate(backend, group, state, machine)
+        refreshes.advance(backend, group, self._is_warm)
         self._match_capacity(backend, group)
         for state in group.states():
             machine = self.machines.get(state.instance_id)
@@ -225,6 +227,13 @@ class Reconciler:
 
     def _is_ready(self, machine: Machine) -> bool:
         return machine.answers and self._targets.admits(machine)
+
+    def _is_warm(self, state: SandboxInstanceState, warm_up_aws_s: float) -> bool:
+        """In service for so long."""
+        machine = self.machines.get(state.instance_id)
+        if state.lifecycle_state != "InService" or machine is None or machine.in_service_s is None:
+            return False
+        return time.monotonic() - machine.in_service_s >= warm_up_aws_s / self._scale
 
     def _put_in_service(
         self, backend: SandboxAutoScalingBackend, group: SandboxGroup, state: SandboxInstanceState, machine: Machine

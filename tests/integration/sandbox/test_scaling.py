@@ -246,10 +246,14 @@ def test_notifications_reach_a_queue_through_the_topic(sandbox: RunningSandbox) 
 
 def test_missing_actions_and_services_are_named_at_once(sandbox: RunningSandbox) -> None:
     began = time.monotonic()
-    with pytest.raises(ClientError, match="does not have the action autoscaling:StartInstanceRefresh"):
-        sandbox.client("autoscaling").start_instance_refresh(AutoScalingGroupName=GROUP)
-    with pytest.raises(ClientError, match="does not have the service pricing"):
-        sandbox.client("pricing").describe_services()
+    with pytest.raises(ClientError, match="does not have the action autoscaling:RollbackInstanceRefresh"):
+        sandbox.client("autoscaling").rollback_instance_refresh(AutoScalingGroupName=GROUP)
+    with pytest.raises(ClientError, match="does not have the action pricing:ListPriceLists"):
+        sandbox.client("pricing").list_price_lists(
+            ServiceCode="AmazonEC2", EffectiveDate="2026-08-03", CurrencyCode="USD"
+        )
+    with pytest.raises(ClientError, match="does not have the service savingsplans"):
+        sandbox.client("savingsplans").describe_savings_plans()
     assert time.monotonic() - began < 5, "boto3 must not repeat such a call"
 
 

@@ -11,6 +11,8 @@ from headroom_airflow.hooks.base import ServiceHook
 from headroom_airflow.waits import Wait
 from include.capacity.errors import NotReady
 
+EVENTS_MINUTES = 60
+
 
 @dataclass(frozen=True, slots=True)
 class Member:
@@ -114,7 +116,15 @@ class AuroraHook(ServiceHook):
         """Changes the class of an instance at once, which restarts it."""
         self.conn.modify_db_instance(DBInstanceIdentifier=name, DBInstanceClass=instance_class, ApplyImmediately=True)
 
-    def available(self, cluster: str, *, within_s: float, every_s: float = 15.0) -> Wait:
+    @told
+    def last_message(self, name: str) -> str:
+        """What RDS says last about an instance (it keeps events for 14 days), in a sentence; empty without an event."""
+        window = {"SourceIdentifier": name, "SourceType": "db-instance", "Duration": EVENTS_MINUTES}
+        events = self.items("describe_events", "Events", **window)
+        return f"RDS says last: {events[-1]['Message']}" if events else ""
+
+    @staticmethod
+    def available(cluster: str, *, within_s: float, every_s: float = 15.0) -> Wait:
         """Waits until every instance of the cluster is available; one that failed fails at once."""
         return Wait(
             waiter="members_available",
@@ -127,7 +137,8 @@ class AuroraHook(ServiceHook):
             every_s=every_s,
         )
 
-    def gone(self, name: str, *, within_s: float, every_s: float = 15.0) -> Wait:
+    @staticmethod
+    def gone(name: str, *, within_s: float, every_s: float = 15.0) -> Wait:
         """Waits until an instance is deleted; one that fails to be deleted fails at once."""
         return Wait(
             waiter="instance_gone",

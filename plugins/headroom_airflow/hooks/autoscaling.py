@@ -52,7 +52,8 @@ class AutoScalingHook(ServiceHook):
         given = {key: size for key, size in sizes.items() if size is not None}
         self.conn.update_auto_scaling_group(AutoScalingGroupName=name, **given)
 
-    def at_rest(self, name: str, *, within_s: float, every_s: float = 5.0) -> Wait:
+    @staticmethod
+    def at_rest(name: str, *, within_s: float, every_s: float = 5.0) -> Wait:
         """Waits until exactly the desired number of instances is there, InService and healthy.
 
         A group that is being deleted, or that cannot launch or terminate what is missing because that is suspended,
@@ -146,7 +147,8 @@ class AutoScalingHook(ServiceHook):
         """All instance refreshes that AWS remembers (six weeks), the newest first."""
         return self.items("describe_instance_refreshes", "InstanceRefreshes", AutoScalingGroupName=name)
 
-    def refreshed(self, name: str, refresh_id: str, *, within_s: float, every_s: float = 10.0) -> Wait:
+    @staticmethod
+    def refreshed(name: str, refresh_id: str, *, within_s: float, every_s: float = 10.0) -> Wait:
         """Waits for the good end of an instance refresh; one that fails, is cancelled or rolled back fails at once."""
         return Wait(
             waiter="refresh_done",

@@ -38,6 +38,7 @@ _BUSY = frozenset(
     {
         "ConcurrentModification",
         "ConcurrentUpdateException",
+        "InvalidDBInstanceState",
         "ResourceContention",
         "ResourceContentionFault",
         "ScalingActivityInProgress",

@@ -47,7 +47,8 @@ class EcsServiceHook(ServiceHook):
             tasks += [dict(task) for task in self.conn.describe_tasks(cluster=cluster, tasks=part)["tasks"]]
         return tasks
 
-    def steady(self, name: str, *, cluster: str, within_s: float, every_s: float = 5.0) -> Wait:
+    @staticmethod
+    def steady(name: str, *, cluster: str, within_s: float, every_s: float = 5.0) -> Wait:
         """Waits until one deployment is left, complete, and as many tasks run as are desired.
 
         A deployment that failed (the circuit breaker), and a service that is draining or gone, fail at once.

@@ -89,7 +89,8 @@ class Elbv2Hook(ServiceHook):
         """Target id -> state."""
         return {state.target: state.state for state in self.target_states(target_group_arn)}
 
-    def healthy(self, target_group_arn: str, targets: Sequence[str], *, within_s: float, every_s: float = 5.0) -> Wait:
+    @staticmethod
+    def healthy(target_group_arn: str, targets: Sequence[str], *, within_s: float, every_s: float = 5.0) -> Wait:
         """Waits until each of the targets (instance ids or addresses) is healthy.
 
         A target that the load balancer can never use (not in its network, its zone switched off) fails at once.
@@ -108,7 +109,8 @@ class Elbv2Hook(ServiceHook):
             every_s=every_s,
         )
 
-    def drained(self, target_group_arn: str, *, within_s: float, every_s: float = 5.0) -> Wait:
+    @staticmethod
+    def drained(target_group_arn: str, *, within_s: float, every_s: float = 5.0) -> Wait:
         """Waits until no target is draining."""
         return Wait(
             waiter="targets_drained",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -13,6 +14,8 @@ from include.capacity.errors import InvalidData, NotReady
 # The Price List is served from three regions only, for all regions.
 # https://docs.aws.amazon.com/awsaccountbilling/latest/aboutv2/using-price-list-query-api.html
 ENDPOINT_REGION = "us-east-1"
+ENGINES = {"aurora-mysql": "Aurora MySQL", "aurora-postgresql": "Aurora PostgreSQL"}
+_REGION_PREFIX = re.compile(r"([A-Z]{2,4}\d?-)?")  # USE1-, EU-, APN1- …
 
 
 class PricingHook(ServiceHook):
@@ -28,7 +31,7 @@ class PricingHook(ServiceHook):
         super().__init__(*args, **{"region_name": ENDPOINT_REGION, **kwargs})
 
     def instance_hour(self, instance_type: str, *, region: str, currency: str = "USD") -> float:
-        """An hour of a Linux instance with shared tenancy and no licence."""
+        """An hour of a Linux instance with shared tenancy and without a licence."""
         wanted = {
             "instanceType": instance_type,
             "regionCode": region,
@@ -37,23 +40,29 @@ class PricingHook(ServiceHook):
             "preInstalledSw": "NA",
             "capacitystatus": "Used",
         }
-        return self._one_price("AmazonEC2", wanted, f"an hour of {instance_type} in {region}", currency)
+        return self._one_price("AmazonEC2", wanted, "", f"an hour of {instance_type} in {region}", currency)
 
     def fargate_hour(self, *, vcpu: float, memory_gib: float, region: str, currency: str = "USD") -> float:
         """An hour of a Fargate task on Linux and x86."""
-        hours = [
-            (vcpu, "perCPU", "a vCPU hour of Fargate"),
-            (memory_gib, "perGB", "a GB hour of Fargate"),
-        ]
-        return sum(
-            amount * self._one_price("AmazonECS", _fargate(region, resource), f"{told_as} in {region}", currency)
-            for amount, resource, told_as in hours
+        cpu, memory = (
+            self._one_price("AmazonECS", {"regionCode": region, **fields}, usage, f"{what} in {region}", currency)
+            for fields, usage, what in (
+                ({"cputype": "perCPU", "tenancy": "Shared"}, "Fargate-vCPU-Hours:perCPU", "a vCPU hour of Fargate"),
+                ({"memorytype": "perGB", "tenancy": "Shared"}, "Fargate-GB-Hours", "a GB hour of Fargate"),
+            )
         )
+        return vcpu * cpu + memory_gib * memory
 
     def aurora_hour(self, instance_class: str, *, engine: str, region: str, currency: str = "USD") -> float:
-        """An hour of an Aurora instance; `engine` is the list's word: "Aurora MySQL" or "Aurora PostgreSQL"."""
-        wanted = {"instanceType": instance_class, "regionCode": region, "databaseEngine": engine, "storage": "EBS Only"}
-        return self._one_price("AmazonRDS", wanted, f"an hour of {instance_class} ({engine}) in {region}", currency)
+        """An hour of an Aurora instance with standard storage; `engine` is that of the cluster, such as aurora-mysql.
+
+        Raises NotReady for an engine that is not Aurora's.
+        """
+        if engine not in ENGINES:
+            raise NotReady(f"{engine!r} is no engine of Aurora; the Price List is asked for {', '.join(ENGINES)} only.")
+        wanted = {"instanceType": instance_class, "regionCode": region, "databaseEngine": ENGINES[engine]}
+        usage = f"InstanceUsage:{instance_class}"
+        return self._one_price("AmazonRDS", wanted, usage, f"an hour of {instance_class} in {region}", currency)
 
     @told
     def products(self, service_code: str, fields: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -64,12 +73,17 @@ class PricingHook(ServiceHook):
         )
         return [_parsed(product, service_code) for page in pages for product in page["PriceList"]]
 
-    def _one_price(self, service_code: str, fields: Mapping[str, str], told_as: str, currency: str) -> float:
-        """The price of the one product that is not free. Raises NotReady when the list has none, or several."""
+    def _one_price(self, service_code: str, fields: Mapping[str, str], usage: str, what: str, currency: str) -> float:
+        """The one price above zero. Raises NotReady when the list has none, or several.
+
+        `usage` is the end of the usage type, which the list cannot be filtered by: a region's prefix comes before it,
+        as in USE1-Fargate-GB-Hours. Any type if empty.
+        """
         prices = sorted(
             {
                 price
                 for product in self.products(service_code, fields)
+                if _is_usage(product, usage)
                 for price in _on_demand(product, currency)
                 if price > 0
             }
@@ -77,14 +91,17 @@ class PricingHook(ServiceHook):
         if len(prices) != 1:
             found = f"{len(prices)} prices ({', '.join(f'{price:g}' for price in prices)})" if prices else "no price"
             raise NotReady(
-                f"The Price List has {found} in {currency} for {told_as}. Check the name and the region, or write the "
+                f"The Price List has {found} in {currency} for {what}. Check the name and the region, or write the "
                 "price below prices of the service profile."
             )
         return prices[0]
 
 
-def _fargate(region: str, resource: str) -> dict[str, str]:
-    return {"regionCode": region, "productFamily": "Compute", "cputype": resource, "operatingSystem": "Linux"}
+def _is_usage(product: Mapping[str, Any], usage: str) -> bool:
+    """Whether the product's usage type is this one, with or without a region's prefix (so ARM, Windows are others)."""
+    found = str(product.get("product", {}).get("attributes", {}).get("usagetype", ""))
+    prefix = found.removesuffix(usage)
+    return not usage or (prefix != found and _REGION_PREFIX.fullmatch(prefix) is not None)
 
 
 def _parsed(product: str, service_code: str) -> dict[str, Any]:

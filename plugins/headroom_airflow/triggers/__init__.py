@@ -1,0 +1,1 @@
+"""Triggers: the waits of the hooks, in the triggerer."""

@@ -11,7 +11,7 @@ IF_SET_UP := if [ ! -x $(VENV_PYTHON) ]; then echo "Nothing runs: Headroom is no
 export PYTHONPATH := $(CURDIR)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status logs test test-unit test-components test-dags test-system lint format lock \
+.PHONY: help setup demo demo-plants up down status logs test test-unit test-components test-dags test-system lint format lock \
 	jmeter-lock docs bench-jtl bench-search fuzz-jtl clean clean-all
 
 help: ## Explain every target
@@ -28,6 +28,9 @@ export HEADROOM_DEMO_STARTED := $(shell date +%s)
 
 demo: setup ## Run the whole weekly run against the sandbox and show the answer (PLANT=file, KEEP=0)
 	@PLANT='$(PLANT)' KEEP='$(KEEP)' $(VENV_PYTHON) -m tools.demo
+
+demo-plants: setup ## Run the demonstration for each hard plant in turn, about half an hour; ends with a table (PLANTS=a,b)
+	@$(VENV_PYTHON) -m tools.demo.plants $(if $(PLANTS),--plants '$(PLANTS)')
 
 up: setup ## Start the sandbox and Airflow; prints the address and the login
 	@$(VENV_PYTHON) -m tools.stack up

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from sandbox import truth
 from sandbox.plant_characters import Metastable, RateLimit
 from sandbox.plantfile import DEFAULT_PLANT, Plant, Slo, parse_plant, parse_slo
-from sandbox.simulation import Effort, System, simulate
+from sandbox.simulation import Effort, Outcome, System, simulate
 from sandbox.truth import describe, main, maximum_rate
 from tests.unit.sandbox.test_simulation import erlang_c  # the textbook formula
 
@@ -187,6 +188,26 @@ def test_a_plant_with_memory_must_hold_for_a_stated_time_and_longer_is_harder() 
     assert long.max_tps > 1.1 * long.shocked_tps
     assert "held for 15 min each" in describe(long)
     assert "recovers only below 62.5 tps" in describe(long)
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_plant_with_memory_is_warmed_gently_at_every_rate_and_held_for_the_period(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    held: list[tuple[float, Effort]] = []
+
+    def watched(system: System, rates_tps: Sequence[float], effort: Effort, **options: Any) -> list[Outcome]:
+        held.extend((rate, effort) for rate in rates_tps)
+        return simulate(system, rates_tps, effort, **options)
+
+    monkeypatch.setattr(truth, "simulate", watched)
+    rule = Metastable.model_validate({"backlog": 40, "cost_factor": 1.6})
+    maximum_rate(exponential_plant().model_copy(update={"metastable": rule}), period_s=30.0)
+    assert len(held) > 20
+    for rate, effort in held:
+        assert effort.gentle
+        assert effort.warm_up_steps / rate == pytest.approx(40, rel=0.1, abs=1 / rate)
+        assert effort.steps / rate == pytest.approx(30, rel=0.1, abs=1 / rate)
 
 
 @pytest.mark.usefixtures("quick")

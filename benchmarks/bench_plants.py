@@ -5,7 +5,8 @@
 For each plant a sandbox is started: the real HAProxy and the real instances. An open-loop generator warms them gently
 and holds a rate. The same arrivals are simulated in many copies, each with service times and episodes of its own; a
 figure is "as simulated" if it lies between the 1st and the 99th percentile of the copies (2 ms, 0.2 %, 0.5/s are let
-pass). A row whose requests left late (lag) tells about this machine, not about the plant.
+pass). Health checks through the balancer, which cost no slot, tell what this machine adds to every latency: a row in
+which that was much tells about the machine, not about the plant.
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ REST_S = 6.0
 PATIENCE_S = 10.0
 COPIES = 400
 BAND = (1, 99)
-MOST_LAG_S = 0.010
+PINGS_PER_S = 4.0
+MOST_OVERHEAD_S = 0.006  # in the 95th percentile
 UP_LIMIT_S = 60.0
 
 
@@ -110,17 +112,23 @@ def simulated(plant: Plant, profile: Profile, due_s: Floats, seed: int) -> list[
 def measured(
     plant: Plant, url: str, profile: Profile, due_s: Floats, generator: np.random.Generator
 ) -> tuple[Figures, float]:
-    """The figures of the real plant, and the 99th percentile of the generator's lag in seconds."""
+    """The figures of the real plant, and the 95th percentile of what the machine adds to a latency in seconds."""
     address = urlsplit(url)
-    requests = _requests(plant, len(due_s), generator, address.netloc)
-    loop = OpenLoop(address.hostname or "", address.port or 80, due_s.tolist(), requests)
-    sent = asyncio.run(loop.run(PATIENCE_S))
+    pings_s = np.arange(0.1, profile.end_s, 1 / PINGS_PER_S)
+    order = np.argsort(np.concatenate([due_s, pings_s]), kind="stable")
+    all_due_s = np.concatenate([due_s, pings_s])[order]
+    ping = f"GET /health HTTP/1.1\r\nHost: {address.netloc}\r\n\r\n".encode()
+    requests = [*_requests(plant, len(due_s), generator, address.netloc), *[ping] * len(pings_s)]
+    loop = OpenLoop(address.hostname or "", address.port or 80, all_due_s.tolist(), [requests[i] for i in order])
+    everything = asyncio.run(loop.run(PATIENCE_S))
+    sent = [one for one, index in zip(everything, order, strict=True) if index < len(due_s)]
+    pings = [one for one, index in zip(everything, order, strict=True) if index >= len(due_s)]
     unanswered = sum(one.status == NO_ANSWER for one in sent)
     if unanswered:
         print(f"  {unanswered} requests had no answer within {PATIENCE_S:g} s", flush=True)
     latencies_s = np.array([one.latency_s if one.status == 200 else math.nan for one in sent])
-    lag_s = float(np.percentile([one.lag_s for one in sent if one.due_s >= profile.counted_from_s], 99))
-    return Figures.of(due_s, latencies_s, profile), lag_s
+    overhead_s = float(np.nanpercentile([one.latency_s for one in pings if one.due_s >= profile.counted_from_s], 95))
+    return Figures.of(due_s, latencies_s, profile), overhead_s
 
 
 def _requests(plant: Plant, count: int, generator: np.random.Generator, host: str) -> list[bytes]:
@@ -175,7 +183,7 @@ def _scale(state: dict[str, Any], plant: Plant) -> None:
     time.sleep(plant.instances.warm_up_s + 1)
 
 
-def row(name: str, part: str, profile: Profile, real: Figures, lag_s: float, copies: Sequence[Figures]) -> str:
+def row(name: str, part: str, profile: Profile, real: Figures, overhead_s: float, copies: Sequence[Figures]) -> str:
     """One line of the table."""
     cells, inside = [], True
     for key, factor, width, grace in (
@@ -188,7 +196,8 @@ def row(name: str, part: str, profile: Profile, real: Figures, lag_s: float, cop
         value = getattr(real, key) * factor
         inside = inside and bool(low - grace <= value <= high + grace)
         cells.append(f"{value:{width}.1f} {middle:{width}.1f} ({low:.1f} to {high:.1f})".ljust(2 * width + 20))
-    said = ("yes" if inside else "NO") if lag_s <= MOST_LAG_S else f"late: lag p99 {1e3 * lag_s:.0f} ms"
+    said = "yes" if inside else "NO" if overhead_s <= MOST_OVERHEAD_S else "no: busy machine"
+    said = f"{1e3 * overhead_s:5.1f}  {said}"
     return f"{name:<16} {part:>6} {profile.rate_tps:7.1f}  {'  '.join(cells)}  {said}"
 
 
@@ -200,7 +209,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     head = "plant              part    rate  p95 ms: real, simulated            errors %: real, simulated"
-    print(f"{head}         good/s: real, simulated             as simulated", flush=True)
+    print(f"{head}         good/s: real, simulated             machine p95 ms, as simulated", flush=True)
     for name in options.plants.split(","):
         plant_file = PLANTS / f"{name}.yaml"
         plant = load_plant(plant_file)
@@ -214,9 +223,9 @@ def main() -> None:
             for number, (part, profile) in enumerate(profiles):
                 generator = np.random.default_rng([options.seed, number])
                 due_s = profile.arrivals(generator)
-                real, lag_s = measured(plant, url, profile, due_s, generator)
+                real, overhead_s = measured(plant, url, profile, due_s, generator)
                 copies = simulated(plant, profile, due_s, options.seed + number)
-                print(row(name, part, profile, real, lag_s, copies), flush=True)
+                print(row(name, part, profile, real, overhead_s, copies), flush=True)
                 time.sleep(REST_S)
 
 

@@ -24,13 +24,9 @@ class Sent:
     """One request: seconds since the start when it was due and when it left; `latency_s` counts from `due_s`."""
 
     due_s: float
-    left_s: float
+    left_s: float  # later than due_s only if this process was held up
     status: int = NO_ANSWER
     latency_s: float = math.nan
-
-    @property
-    def lag_s(self) -> float:
-        return self.left_s - self.due_s
 
 
 class _Link(asyncio.Protocol):

@@ -147,7 +147,7 @@ def run_facts(plan: RunPlan, folder: RunFolder) -> RunFacts:
         ended_at=max([started_at, notes.get("restored_at", started_at), *(probe.ended_at for probe in probes)]),
         slo=profile.slo_conditions(),
         answer=answer,
-        failure=_failure(answer, bool(smoke)),
+        failure=_failure(answer, bool(smoke), notes.get("stopped", "")),
         transactions_per_arrival=smoke.get("transactions_per_arrival", 1.0),
         probes=probes,
         method=Method(
@@ -168,9 +168,11 @@ def run_facts(plan: RunPlan, folder: RunFolder) -> RunFacts:
     )
 
 
-def _failure(answer: Answer | None, smoke_passed: bool) -> str:
+def _failure(answer: Answer | None, smoke_passed: bool, stopped: str) -> str:
     if answer is not None:
         return ""
+    if stopped:
+        return f"The run was stopped from outside before it came to an answer. {stopped}"
     if not smoke_passed:
         return "The smoke probe did not pass, so no search took place; its log says why."
     return "The search was ended before it came to an answer; the logs of search and confirm say why."

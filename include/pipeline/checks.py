@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,6 +14,8 @@ from include.pipeline.environment import Environment
 from include.pipeline.environment_journal import is_settled
 from include.pipeline.environment_lock import wait_until_free
 from include.pipeline.fleet import RUN_TAG, running_shards, tags_of
+from include.pipeline.guards_signals import looks
+from include.pipeline.run_plan import RunPlan
 from include.store.artefacts import ArtefactStore
 
 SLOTS_BESIDE_SHARDS = 2
@@ -73,6 +75,13 @@ def check_blackouts(profile: ServiceProfile, now: datetime) -> None:
     longest = timedelta(seconds=profile.longest().run_s)
     if (why := refusal(profile.black_times(), now, longest)) is not None:
         raise GuardRefused(why)
+
+
+def check_signals(plan: RunPlan, folder: ArtefactStore, variable: Callable[[], str | None]) -> None:
+    """Nothing that would stop the run has happened already: no order, no Variable, no alarm that is on or missing."""
+    for look in looks(plan, folder, variable):
+        if (why := look.ask()) is not None:
+            raise GuardRefused(why)
 
 
 def check_account(environment: Environment) -> None:

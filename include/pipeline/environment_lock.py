@@ -21,6 +21,7 @@ from include.store.artefacts import ArtefactStore
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 20
+RENEW_S = LEASE_S / 6
 LOOK_S = 5.0  # between two looks at a lock that somebody else holds
 
 Now = Callable[[], float]
@@ -161,10 +162,10 @@ class Keeper:
 
 @contextmanager
 def holding(
-    environment: Named, root: ArtefactStore, run: Mapping[str, str], period_s: float = LEASE_S / 6
+    environment: Named, root: ArtefactStore, run: Mapping[str, str], period_s: float | None = None
 ) -> Iterator[Keeper]:
     """For the length of a task of the run that holds the environment: its lease is renewed."""
-    keeper = Keeper(environment, root, run, period_s)
+    keeper = Keeper(environment, root, run, period_s or RENEW_S)
     keeper.start()
     try:
         yield keeper

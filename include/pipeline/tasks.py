@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 import logging
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from airflow.sdk import get_current_context
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from include.capacity.errors import ConfigError, GuardRefused, Inconclusive, InvalidData, NotReady
+from include.capacity.errors import ConfigError, GuardRefused, Inconclusive, InvalidData, NotReady, RunStopped
 from include.pipeline.installation import Installation
 from include.pipeline.run_folder import RunFolder
 from include.pipeline.run_plan import RunPlan
@@ -22,6 +22,7 @@ from include.pipeline.run_plan import RunPlan
 if TYPE_CHECKING:
     from include.environment.journal import Journal
     from include.pipeline.environment_lock import Keeper
+    from include.pipeline.guards_watch import Watch
 
 log = logging.getLogger(__name__)
 
@@ -102,6 +103,7 @@ def check(service: str) -> dict[str, Any]:
     )
     checks.check_scheduling(plan.profile, scheduling)
     checks.check_durations(plan.profile)
+    checks.check_signals(plan, folder.store, _stop_variable)
     checks.check_blackouts(plan.profile, datetime.now(UTC))
     checks.check_account(environment)
     target = environment.target()
@@ -112,7 +114,7 @@ def check(service: str) -> dict[str, Any]:
     checks.check_group(environment)
     checks.check_health(environment)
     check_target(plan.profile, target)
-    folder.note({"before": environment.facts(), "plan_notes": list(prepared.notes)})
+    folder.note({"before": environment.facts(), "plan_notes": list(prepared.notes), "stopped": ""})
     for note in prepared.notes:
         log.info("Plan: %s", note)
     return {
@@ -145,6 +147,30 @@ def _holding(plan: RunPlan, environment: Any) -> AbstractContextManager[Keeper]:
     return holding(environment, Installation.from_environment().store(), plan.run)
 
 
+@contextmanager
+def _watching(plan: RunPlan, folder: RunFolder, environment: Any) -> Iterator[Watch]:
+    """The environment's lease is renewed, and the guard rails are watched; why they ended the run is noted."""
+    from include.pipeline.guards_signals import looks
+    from include.pipeline.guards_watch import Watch
+
+    try:
+        with _holding(plan, environment) as keeper, Watch(looks(plan, folder.store, _stop_variable, keeper)) as watch:
+            watch.require()
+            yield watch
+    except RunStopped as stopped:
+        folder.note({"stopped": str(stopped)})
+        raise
+
+
+def _stop_variable() -> str | None:
+    from airflow.sdk import Variable
+
+    from include.pipeline.guards_signals import STOP_VARIABLE
+
+    value = Variable.get(STOP_VARIABLE, default=None)
+    return None if value is None else str(value)
+
+
 @translated
 def prescale(service: str) -> dict[str, Any]:
     """Suspends scaling and brings the group to the test size; waits until it is InService, healthy and warm."""
@@ -156,8 +182,8 @@ def prescale(service: str) -> dict[str, Any]:
     folder.note({"prescale_began_at": time.time()})
     # Opened again, which changes nothing while it is open: a task that is cleared after the restore needs a new one.
     journal = _open_journal(plan, folder, environment)
-    with _holding(plan, environment):
-        waited = bring_to_size(environment, Installation.from_environment().store(), journal)
+    with _watching(plan, folder, environment) as watch:
+        waited = bring_to_size(environment, Installation.from_environment().store(), journal, watch.sleep)
     folder.note({"during": environment.facts(), "instances": _instances(environment)})
     return {"waited_s": round(waited, 1), **environment.observe().figures}
 
@@ -191,8 +217,8 @@ def conduct(service: str, stage: str) -> dict[str, Any]:
     plan, folder = _this_run(service)
     environment = Environment.of(plan.profile)
     try_number = get_current_context()["ti"].try_number
-    with _holding(plan, environment) as keeper:
-        conductor = stages.conductor_for(folder, plan, stage, try_number, environment.observe, lambda: keeper.lost)
+    with _watching(plan, folder, environment) as watch:
+        conductor = stages.conductor_for(folder, plan, stage, try_number, environment.observe, watch.reason)
         if stage == "smoke":
             return dict(stages.run_smoke(folder, plan, conductor))
         if stage == "search":
@@ -308,5 +334,6 @@ def conclude(service: str, must_succeed: list[str]) -> None:
             bad[task_id] = "never ran"
     if bad:
         told = ", ".join(f"{task_id} is {state}" for task_id, state in sorted(bad.items()))
-        raise AirflowFailException(f"The run is not good: {told}. The first of them in the graph tells why.")
+        stopped = RunFolder.of(service, run_id).notes().get("stopped", "")
+        raise AirflowFailException(f"The run is not good: {told}. The first of them in the graph tells why. {stopped}")
     require_conclusive(_this_run(service)[1])

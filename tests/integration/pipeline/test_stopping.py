@@ -120,7 +120,7 @@ def stopped(folder: RunFolder, act: Callable[[], object]) -> str:
     assert not thread.is_alive()
     (error,) = failures
     assert isinstance(error, AirflowFailException)
-    print(f"after {ended_at[0] - acted_at:.1f} s: {error}")
+    print(f"\nafter {ended_at[0] - acted_at:.1f} s: {error}")
     offered: dict[int, int] = {}
     for report in reports(folder):
         for second, count in report.offered.items():

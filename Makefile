@@ -83,7 +83,7 @@ bench-jtl: setup ## Measure our reading of JTL files beside pandas, duckdb and J
 bench-search: setup ## Measure the search and its peers on simulated services (FAMILIES=held-out SYSTEMS=20 MODE=default PEERS=1)
 	@$(VENV_PYTHON) -m benchmarks.bench_search --families $(or $(FAMILIES),held-out) --systems $(or $(SYSTEMS),20) \
 	  --seed $(or $(SEED),0) --jobs $(or $(JOBS),2) --mode $(or $(MODE),default) --peers $(or $(PEERS),1) \
-	  --worst $(or $(WORST),0)
+	  --worst $(or $(WORST),0) --prior '$(PRIOR)' --upper '$(UPPER)'
 
 fuzz-jtl: setup ## Read mutated JTL files and compare with an oracle (CASES=10000, SEED=1)
 	@$(VENV_PYTHON) -m tests.fuzz.jtl --cases $(or $(CASES),10000) --seed $(or $(SEED),1)

@@ -9,12 +9,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import statistics
 import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchmarks.search_peers import ours
@@ -23,7 +24,7 @@ from benchmarks.search_peers.load import Load
 from benchmarks.search_table import Row, draw, line, markdown, seconds_of
 from include.capacity.models import ProbeResult
 from tests.simulators import truth
-from tests.simulators.cases import Case, cases
+from tests.simulators.cases import UPPER, Case, cases
 
 OUT = Path(__file__).resolve().parents[1] / "build" / "bench"
 MODES = ("default", "safe")
@@ -46,8 +47,29 @@ def told(result: ProbeResult) -> str:
     )
 
 
-def run_ours(case: Case, mode: str, seed: int) -> Row:
-    found = ours.search(case, safe=mode == "safe", seed=seed)
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is run on each system.
+
+    Attributes:
+        seed: of arrivals and service times.
+        prior: (lowest, highest) factor on the truth that our prior has; None without a prior.
+    """
+
+    modes: tuple[str, ...]
+    peers: tuple[str, ...] = ()
+    seed: int = 0
+    prior: tuple[float, float] | None = None
+
+    def prior_tps(self, case: Case) -> float | None:
+        if self.prior is None:
+            return None
+        low, high = self.prior
+        return case.truth_tps * (low + (high - low) * random.Random(f"{case.name} {self.seed}").random())
+
+
+def run_ours(case: Case, mode: str, plan: Plan) -> Row:
+    found = ours.search(case, safe=mode == "safe", seed=plan.seed, prior_tps=plan.prior_tps(case))
     answer = found.answer
     load_s, far_s = seconds_of(found.seconds, case.truth_tps)
     return Row(
@@ -75,18 +97,19 @@ def run_peer(case: Case, name: str, seed: int) -> Row:
     return Row(name, system.family, system.seed, case.truth_tps, answer.tps, load_s, far_s, bound=answer.bound)
 
 
-def measure(case: Case, modes: Sequence[str], peers: Sequence[str], seed: int) -> list[Row]:
+def measure(case: Case, plan: Plan) -> list[Row]:
     """All algorithms on one system."""
-    return [run_ours(case, mode, seed) for mode in modes] + [run_peer(case, name, seed) for name in peers]
+    own = [run_ours(case, mode, plan) for mode in plan.modes]
+    return own + [run_peer(case, name, plan.seed) for name in plan.peers]
 
 
-def measure_all(made: Sequence[Case], modes: Sequence[str], peers: Sequence[str], seed: int, jobs: int) -> list[Row]:
+def measure_all(made: Sequence[Case], plan: Plan, jobs: int) -> list[Row]:
     """On several processes, with a line of progress."""
     rows: list[Row] = []
     begin = time.monotonic()
     queue = sorted(made, key=lambda case: -case.truth_tps)  # long ones first
     with ProcessPoolExecutor(jobs, initializer=os.nice, initargs=(5,)) as workers:
-        running = [workers.submit(measure, case, modes, peers, seed) for case in queue]
+        running = [workers.submit(measure, case, plan) for case in queue]
         for number, done in enumerate(as_completed(running), 1):
             rows += done.result()
             print(f"\r{number} of {len(made)} systems, {time.monotonic() - begin:.0f} s", end="", file=sys.stderr)
@@ -94,14 +117,14 @@ def measure_all(made: Sequence[Case], modes: Sequence[str], peers: Sequence[str]
     return sorted(rows, key=lambda row: (row.algorithm, row.family, row.seed))
 
 
-def table(rows: Sequence[Row], modes: Sequence[str], peers: Sequence[str]) -> str:
+def table(rows: Sequence[Row], plan: Plan) -> str:
     """The table of all algorithms, then ours by family."""
     by_name = {name: [row for row in rows if row.algorithm == name] for name in {row.algorithm for row in rows}}
     reference = by_name.get(REFERENCE)
     reference_s = statistics.fmean(row.load_s for row in reference) if reference else None
-    lines = [line(name, by_name[name], reference_s) for name in [*map(our_name, modes), *peers]]
+    lines = [line(name, by_name[name], reference_s) for name in [*map(our_name, plan.modes), *plan.peers]]
     text = markdown(lines)
-    for mode in modes:
+    for mode in plan.modes:
         name = our_name(mode)
         families = sorted({row.family for row in by_name[name]})
         parts = [line(family, [row for row in by_name[name] if row.family == family], None) for family in families]
@@ -126,7 +149,8 @@ def describe(row: Row) -> str:
     return "\n  ".join([head, *row.steps])
 
 
-def one(family: str, seed: int, modes: Sequence[str], run_seed: int) -> str:
+def one(family: str, seed: int, plan: Plan) -> str:
+    """One system, and our search on it step by step."""
     case = cases([family], 1, first=seed)[0]
     system = case.system
     facts = [
@@ -135,7 +159,13 @@ def one(family: str, seed: int, modes: Sequence[str], run_seed: int) -> str:
         "SLO: " + ", ".join(f"{condition.metric} <= {condition.limit:g}" for condition in system.slo.conditions),
         json.dumps(system.service.as_json()),
     ]
-    return "\n".join([*facts, *(describe(run_ours(case, mode, run_seed)) for mode in modes)])
+    return "\n".join([*facts, *(describe(run_ours(case, mode, plan)) for mode in plan.modes)])
+
+
+def factors(text: str) -> tuple[float, float]:
+    """`0.9:1.1` as two numbers; one number stands for both."""
+    low, _, high = text.partition(":")
+    return float(low), float(high or low)
 
 
 def main() -> int:
@@ -147,25 +177,35 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--mode", default="default", help="default, safe, or both with a comma")
     parser.add_argument("--peers", type=int, default=1, help="0 leaves the peers out")
+    parser.add_argument(
+        "--prior", default="", help="give ours a prior of 0.9:1.1 times the truth, drawn; no prior without"
+    )
     parser.add_argument("--worst", type=int, default=0, help="print so many of our worst answers with their steps")
     parser.add_argument("--one", nargs=2, metavar=("FAMILY", "SEED"), help="run and print one search only")
     arguments = parser.parse_args()
     modes = arguments.mode.split(",")
     if unknown := set(modes) - set(MODES):
         parser.error(f"no mode {', '.join(unknown)}; there are {', '.join(MODES)}")
+    prior = factors(arguments.prior) if arguments.prior else None
+    plan = Plan(tuple(modes), tuple(PEERS) if arguments.peers else (), arguments.seed, prior)
     if arguments.one:
-        print(one(arguments.one[0], int(arguments.one[1]), modes, arguments.seed))
+        print(one(arguments.one[0], int(arguments.one[1]), plan))
         return 0
     families = truth.families(arguments.families)
-    made = cases(families, arguments.systems, first=arguments.first, jobs=arguments.jobs)
-    peers = list(PEERS) if arguments.peers else []
-    rows = measure_all(made, modes, peers, arguments.seed, arguments.jobs)
+    made = cases(
+        families,
+        arguments.systems,
+        first=arguments.first,
+        jobs=arguments.jobs,
+        upper_range=factors(arguments.upper) if arguments.upper else UPPER,
+    )
+    rows = measure_all(made, plan, arguments.jobs)
     print(
         f"{len(made)} systems of {len(families)} families, truths {min(case.truth_tps for case in made):.0f} to ",
         end="",
     )
     print(f"{max(case.truth_tps for case in made):.0f} tps\n")
-    print(table(rows, modes, peers))
+    print(table(rows, plan))
     if arguments.worst:
         print(f"\n{worst(rows, arguments.worst)}")
     OUT.mkdir(parents=True, exist_ok=True)

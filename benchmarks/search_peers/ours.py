@@ -64,11 +64,16 @@ class OurSearch:
 
 
 def search(
-    case: Case, *, safe: bool = False, seed: int = 0, told: Callable[[ProbeResult], None] | None = None
+    case: Case,
+    *,
+    safe: bool = False,
+    seed: int = 0,
+    prior_tps: float | None = None,
+    told: Callable[[ProbeResult], None] | None = None,
 ) -> OurSearch:
     """Runs one search with the settings of a production service and the bounds of the case."""
     target = Counting(case.fleet(seed))
-    settings = replace(SETTINGS, lower_tps=case.lower_tps, upper_tps=case.upper_tps)
+    settings = replace(SETTINGS, lower_tps=case.lower_tps, upper_tps=case.upper_tps, prior_tps=prior_tps)
     if "safe" in {each.name for each in fields(SearchSettings)}:
         settings = replace(settings, safe=safe)  # type: ignore[call-arg]
     try:

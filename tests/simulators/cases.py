@@ -46,12 +46,12 @@ class Case:
         return zlib.crc32(f"{self.name} {seed}".encode())
 
 
-def case(system: System, found: truth.Truth) -> Case | None:
+def case(system: System, found: truth.Truth, upper_range: tuple[float, float] = UPPER) -> Case | None:
     """None when the truth does not lie in the range that is measured."""
     if found.tps is None or not LOWEST <= found.tps <= HIGHEST:
         return None
     dice = Dice(zlib.crc32(b"bounds"), zlib.crc32(system.family.encode()), system.seed)
-    upper = _two_digits(found.tps * dice.spread(*UPPER))
+    upper = _two_digits(found.tps * dice.spread(*upper_range))
     lower = _two_digits(found.tps * dice.spread(*LOWER))
     return Case(system, found.tps, found.spread, lower, upper)
 
@@ -60,8 +60,14 @@ def _two_digits(value: float) -> float:
     return float(f"{value:.2g}")
 
 
-def cases(families: Sequence[str], count: int, *, first: int = 0, jobs: int = 2) -> list[Case]:
-    """The first so many cases of each family, from a seed on. Truths that are not stored are found first."""
+def cases(
+    families: Sequence[str], count: int, *, first: int = 0, jobs: int = 2, upper_range: tuple[float, float] = UPPER
+) -> list[Case]:
+    """The first so many cases of each family, from a seed on. Truths that are not stored are found first.
+
+    Args:
+        upper_range: lowest and highest upper bound of a search, in truths.
+    """
     made: list[Case] = []
     for family in families:
         own: list[Case] = []
@@ -70,7 +76,7 @@ def cases(families: Sequence[str], count: int, *, first: int = 0, jobs: int = 2)
             names = [(family, number) for number in range(seed, seed + count - len(own))]
             seed += len(names)
             found = truth.ensure(names, jobs=jobs)
-            drawn = (case(draw(name, number), found[f"{name}/{number}"]) for name, number in names)
+            drawn = (case(draw(name, number), found[f"{name}/{number}"], upper_range) for name, number in names)
             own += [each for each in drawn if each is not None]
         made += own
     return made

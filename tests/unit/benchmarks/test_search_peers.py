@@ -57,6 +57,7 @@ def test_errors_count_as_the_table_says() -> None:
     ]
     made = dict(zip(HEADINGS, line("ours", rows, 5000.0), strict=True))
     assert (made["median error %"], made["p90 error %"]) == ("6.0", "12.0")
+    assert made["bias %"] == "-0.7"
     assert (made["> 5 % high"], made["> 10 % high"], made["> 10 % low"]) == ("20.0 %", "0.0 %", "20.0 %")
     assert (made["load s p50"], made["mean"], made["load ratio"]) == ("500", "500", "10.0%")
     assert (made["covered"], made["s beyond 1.2 x"]) == ("40.0%", "2.0")

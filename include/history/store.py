@@ -71,6 +71,15 @@ class HistoryRun:
         return {name: getattr(self, name) for name in self.__slots__ if name != "result"}
 
 
+@dataclass(frozen=True, slots=True)
+class RunCost:
+    """Cost of a run in `currency`; both None when it is not known."""
+
+    run_id: str
+    cost: float | None
+    currency: str | None
+
+
 class HistoryStore:
     """The runs of all services.
 
@@ -155,6 +164,13 @@ class HistoryStore:
         query = query.order_by(RunRow.ended_at.desc(), RunRow.run_id.desc()).limit(limit)
         with self._reading() as connection:
             return [_history_run(row._asdict()) for row in connection.execute(query)]
+
+    def costs(self, service: str, since: datetime) -> list[RunCost]:
+        """What the runs of a service that ended at or after a time cost, oldest first."""
+        query = select(RunRow.run_id, RunRow.cost, RunRow.currency)
+        query = query.where(RunRow.service == service, RunRow.ended_at >= since).order_by(RunRow.ended_at)
+        with self._reading() as connection:
+            return [RunCost(*row) for row in connection.execute(query)]
 
     def last_accepted(self, service: str) -> HistoryRun | None:
         """The newest accepted run of a service."""

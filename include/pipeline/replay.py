@@ -10,11 +10,13 @@ import argparse
 import sys
 
 from include.capacity.errors import HeadroomError
+from include.capacity.guard.spending import decide
 from include.capacity.judgement.light_load import healthy_arrival_s
 from include.capacity.judgement.probe import judge
 from include.capacity.models import Done, ProbeResult
-from include.capacity.search.replay import replay
+from include.capacity.search.decision import next_step
 from include.capacity.validity.checks import Surroundings
+from include.pipeline.guards_budget import stored_cuts
 from include.pipeline.installation import Installation
 from include.pipeline.run_folder import ANSWER_PATH, RunFolder, folder_of_run
 from include.pipeline.run_plan import STAGES
@@ -74,8 +76,13 @@ def judged_otherwise(folder: RunFolder) -> list[str]:
 
 def decided_otherwise(folder: RunFolder) -> list[str]:
     """Decides each step again from the probes before it; a sentence for each that was recorded otherwise."""
-    plan, probes = folder.plan(), folder.probes()
-    pairs = replay(plan.profile.search_settings(), plan.profile.slo_conditions(), probes)
+    plan, probes, cuts = folder.plan(), folder.probes(), stored_cuts(folder)
+    settings, slo = plan.profile.search_settings(), plan.profile.slo_conditions()
+    recorded_steps = [*(probe.step for probe in probes), None]
+    pairs = [
+        (decide(next_step, cuts, settings, slo, probes[:number]), recorded)
+        for number, recorded in enumerate(recorded_steps)
+    ]
     differences = [
         f"{probe.stage} {probe.number} was {recorded}, but the decision is {decided}."
         for probe, (decided, recorded) in zip(probes, pairs, strict=False)

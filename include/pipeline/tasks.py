@@ -92,6 +92,7 @@ def check(service: str) -> dict[str, Any]:
     from include.pipeline import checks
     from include.pipeline.environment import Environment
     from include.pipeline.fleet import check_plan, check_resources, check_target
+    from include.pipeline.guards_budget import check_budget
 
     plan, folder = _this_run(service)
     environment = Environment.of(plan.profile)
@@ -114,11 +115,15 @@ def check(service: str) -> dict[str, Any]:
     checks.check_group(environment)
     checks.check_health(environment)
     check_target(plan.profile, target)
-    folder.note({"before": environment.facts(), "plan_notes": list(prepared.notes), "stopped": ""})
+    facts = environment.facts()
+    installation = Installation.from_environment()
+    cost = check_budget(plan, facts["sizes"]["DesiredCapacity"], installation.history, datetime.now(UTC))
+    folder.note({"before": facts, "plan_notes": list(prepared.notes), "stopped": "", "budget": cost})
     for note in prepared.notes:
         log.info("Plan: %s", note)
     return {
         "target": "{}://{}:{}".format(*target),
+        "cost": cost["told"],
         "thread_groups": {group.name: group.weight for group in prepared.groups},
     }
 
@@ -213,18 +218,20 @@ def conduct(service: str, stage: str) -> dict[str, Any]:
     """Runs one stage of the load: smoke, search or confirm."""
     from include.pipeline import stages
     from include.pipeline.environment import Environment
+    from include.pipeline.guards_budget import SpendingLimit
 
     plan, folder = _this_run(service)
     environment = Environment.of(plan.profile)
     try_number = get_current_context()["ti"].try_number
     with _watching(plan, folder, environment) as watch:
         conductor = stages.conductor_for(folder, plan, stage, try_number, environment.observe, watch.reason)
+        decide = SpendingLimit(plan, folder).decide
         if stage == "smoke":
             return dict(stages.run_smoke(folder, plan, conductor))
         if stage == "search":
-            stages.run_search(folder, plan, conductor, prior_tps=None)
+            stages.run_search(folder, plan, conductor, prior_tps=None, decide=decide)
             return {"probes": len(folder.probes(["search"]))}
-        stages.run_confirm(folder, plan, conductor, prior_tps=None)
+        stages.run_confirm(folder, plan, conductor, prior_tps=None, decide=decide)
     answer = folder.answer()
     return {"tps": answer.tps, "low": answer.low, "high": answer.high, "verified": answer.verified}
 

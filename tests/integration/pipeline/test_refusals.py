@@ -229,6 +229,14 @@ def test_a_run_that_would_meet_a_blackout_is_refused_with_the_next_free_time(
     assert f"{until} UTC on (" in text
 
 
+def test_a_run_that_may_cost_too_much_is_refused_with_the_estimate(sandbox: RunningSandbox, started: Start) -> None:
+    text = refusal(started, plan_with({"budget": {"per_run": 0.01}}))
+    assert "budget.per_run of the service profile allows 0.01 USD" in text
+    assert "2 load shards at 0.0494 USD an hour and 1 added instance at 0.0416" in text
+    assert started(plan_with({"budget": {"per_run": 5}}))
+    assert tasks.check("checkout")["cost"][1] == "Budget of the run: 5.00 USD."
+
+
 # -- somebody else ----------------------------------------------------------------------------------------------------
 
 

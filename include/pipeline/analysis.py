@@ -29,9 +29,12 @@ from include.capacity.report.facts import (
     Versions,
 )
 from include.capacity.report.result import build_result, level_of, result_text
-from include.capacity.report.tables import probes_table
+from include.capacity.report.tables import health_table, probes_table
+from include.capacity.validity.series import load_seconds, seen_ratio, series_row
 from include.environment.journal import JOURNAL
+from include.expectations.columns import RunTables
 from include.history.store import HistoryStore
+from include.pipeline.collecting import SERIES
 from include.pipeline.environment_journal import RESTORED_PATH
 from include.pipeline.fleet import plan_file
 from include.pipeline.installation import VERSION, Installation
@@ -63,19 +66,38 @@ def validate_collected(plan: RunPlan, folder: RunFolder) -> list[ExpectationOutc
     seconds = folder.seconds_table()
     folder.store.write_json(SECONDS_TABLE_PATH, seconds)
     with tempfile.TemporaryDirectory(prefix="headroom-docs-") as scratch:
-        outcomes = validate_run(
-            seconds,
-            probes_table(folder.probes(STAGES)),
-            rejected=sum(row["rejected"] for row in seconds),
-            rows=sum(row["started"] for row in seconds),
-            shard_table=_shard_table(plan, folder),
-            docs_folder=Path(scratch),
-            max_lag_p99_ms=plan.profile.validity.max_lag_p99_ms,
-            max_rejected_ratio=plan.profile.validity.max_rejected_ratio,
-        )
+        outcomes = validate_run(_run_tables(plan, folder, seconds), plan.profile.validity_limits(), Path(scratch))
         upload_folder(Path(scratch), folder.store, DATA_DOCS)
     folder.store.write_json(QUALITY_PATH, to_json(tuple(outcomes)))
     return outcomes
+
+
+def _run_tables(plan: RunPlan, folder: RunFolder, seconds: Sequence[Mapping[str, Any]]) -> RunTables:
+    probes, limits = folder.probes(STAGES), plan.profile.validity_limits()
+    started_at = datetime.fromisoformat(plan.started_at).timestamp()
+    return RunTables(
+        seconds=seconds,
+        probes=probes_table(probes),
+        shards=_shard_table(plan, folder),
+        health=[row for probe in probes for row in health_table(probe, folder.seconds_of(probe), limits)],
+        series=_series_table(plan, folder, seconds),
+        started_at=started_at,
+        ended_at=max([started_at, *(probe.ended_at for probe in probes)]),
+    )
+
+
+def _series_table(plan: RunPlan, folder: RunFolder, seconds: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """One row per series of CloudWatch that a run collects, whether there is anything of it or not."""
+    period_s, load = plan.profile.aws.metric_period_s, load_seconds(seconds)
+    collected = (_json_or_none(folder.store, COLLECTED_PATH) or {}).get("series", {})
+    rows = []
+    for name, presence in SERIES.items():
+        points = [(datetime.fromisoformat(at).timestamp(), value) for at, value in collected.get(name, ())]
+        row = series_row(name, points, load, period_s=period_s, presence=presence)
+        if name == "requests" and plan.profile.target.url is None:  # else the load does not come through the balancer
+            row["seen_ratio"] = seen_ratio(points, load, period_s=period_s)
+        rows.append(row)
+    return rows
 
 
 def _shard_table(plan: RunPlan, folder: RunFolder) -> list[dict[str, Any]]:
@@ -113,7 +135,7 @@ def publish(plan: RunPlan, folder: RunFolder, installation: Installation) -> dic
     history.record(result)
     earlier = [run.summary() for run in history.runs(plan.service) if run.run_id != plan.run_id]
     with tempfile.TemporaryDirectory(prefix="headroom-documents-") as scratch:
-        write_documents(result, folder.seconds_table(), earlier, Path(scratch))
+        write_documents(result, folder.seconds_table(), earlier, Path(scratch), run_folder="..")
         upload_folder(Path(scratch), folder.store, DOCUMENTS)
     return result
 

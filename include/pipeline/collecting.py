@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from headroom_airflow.hooks.cloudwatch import CloudWatchHook, MetricQuery
 from include.capacity.profile import ServiceProfile
+from include.capacity.validity.series import Presence
 from include.pipeline.environment import Environment
 from include.pipeline.run_folder import COLLECTED_PATH, RunFolder
 from include.pipeline.run_plan import RunPlan
+
+SERIES: Mapping[str, Presence] = {
+    "cpu_percent": "always",
+    "requests": "under load",
+    "response_time_s": "under load",
+    "errors_5xx": "when it happens",
+    "healthy_hosts": "always",
+}
+"""Names of the series, and when CloudWatch has points of them."""
 
 
 def collect(plan: RunPlan, folder: RunFolder, environment: Environment, now: datetime | None = None) -> dict[str, int]:

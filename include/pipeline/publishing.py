@@ -34,6 +34,7 @@ def render_documents(
     history: Sequence[Mapping[str, Any]],
     *,
     glossary: str = GLOSSARY,
+    run_folder: str | None = None,
 ) -> dict[str, bytes]:
     """The document and its charts: file name -> content, the document first.
 
@@ -42,6 +43,7 @@ def render_documents(
         seconds: rows of seconds.json (`RunSecond`); without any the run's chart is left out.
         history: earlier runs as `HistoryRun.summary` gives them, in any order.
         glossary: address of the glossary as seen from the document.
+        run_folder: address of the run's folder as seen from the document, for links to Data Docs and raw data.
 
     Raises InvalidData when the result does not follow its schema or a row lacks a column.
     """
@@ -69,7 +71,8 @@ def render_documents(
         trim_blocks=False,
     )
 
-    text = environment.get_template("scaling.md.j2").render(document_context(result, charts=names, glossary=glossary))
+    context = document_context(result, charts=names, glossary=glossary, run_folder=run_folder)
+    text = environment.get_template("scaling.md.j2").render(context)
     return {f"{service}.md": text.encode(), **{names[name]: content for name, content in charts.items()}}
 
 
@@ -80,14 +83,18 @@ def write_documents(
     folder: Path,
     *,
     glossary: str = GLOSSARY,
+    run_folder: str | None = None,
 ) -> list[Path]:
-    """Renders the document and its charts into a folder, which is made. Returns the files, the document first.
+    """Renders the document and its charts into a folder, which is made; see `render_documents`. Returns the files, the
+    document first.
 
     Raises InvalidData as `render_documents`, StoreError when a file cannot be written.
     """
     return [
         _write(folder / name, content)
-        for name, content in render_documents(result, seconds, history, glossary=glossary).items()
+        for name, content in render_documents(
+            result, seconds, history, glossary=glossary, run_folder=run_folder
+        ).items()
     ]
 
 

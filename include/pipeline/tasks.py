@@ -286,19 +286,25 @@ def restore(service: str) -> dict[str, Any]:
 @translated
 def validate(service: str) -> dict[str, Any]:
     """Great Expectations over what was collected; fails when the data cannot carry an answer."""
-    from include.pipeline.analysis import validate_collected
+    from include.pipeline.analysis import ARTEFACTS, validate_collected
 
     plan, folder = _this_run(service)
     outcomes = validate_collected(plan, folder)
+    data_docs = f"{folder.store.url}/{ARTEFACTS['data_docs']}"
+    log.info("Data Docs: %s", data_docs)
     for outcome in outcomes:
         level = logging.INFO if outcome.success else logging.WARNING
         log.log(level, "%s: %s (%s)", "met" if outcome.success else "NOT MET", outcome.meaning, outcome.observed)
     failed = [outcome.name for outcome in outcomes if not outcome.success and outcome.severity == "fail"]
     if failed:
         raise AirflowFailException(
-            f"The collected data cannot carry an answer: {', '.join(failed)}; see the Data Docs."
+            f"The collected data cannot carry an answer: {', '.join(failed)}; see the Data Docs at {data_docs}."
         )
-    return {"expectations": len(outcomes), "warnings": [outcome.name for outcome in outcomes if not outcome.success]}
+    return {
+        "data_docs": data_docs,
+        "expectations": len(outcomes),
+        "warnings": [outcome.name for outcome in outcomes if not outcome.success],
+    }
 
 
 @translated

@@ -8,13 +8,16 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from include.capacity.errors import StoreError
+from include.capacity.models import ValidityLimits
 from include.capacity.report.facts import ExpectationOutcome
-from include.expectations.columns import tables
-from include.expectations.rules import Rule, Table, rules
+from include.expectations.columns import IDENTITIES, RunTables, tables
+from include.expectations.rule import Rule, Table
+from include.expectations.rules import rules
 
 log = logging.getLogger(__name__)
 
@@ -22,37 +25,24 @@ _SEVERITIES: Mapping[str, Any] = {"fail": "critical", "warn": "warning"}
 _SHOWN = 3  # failing values told in an outcome
 
 
-def validate_run(
-    seconds_table: Sequence[Mapping[str, Any]],
-    probes_table: Sequence[Mapping[str, Any]],
-    rejected: int,
-    rows: int,
-    shard_table: Sequence[Mapping[str, Any]],
-    docs_folder: Path | None,
-    *,
-    max_lag_p99_ms: float = 40.0,
-    max_rejected_ratio: float = 0.001,
-) -> list[ExpectationOutcome]:
+def validate_run(run: RunTables, limits: ValidityLimits, docs_folder: Path | None) -> list[ExpectationOutcome]:
     """Checks the tables of a run against every rule. Data of any form gets an outcome; none stops the validation.
 
     Args:
-        seconds_table: rows of seconds.json (`RunSecond`).
-        probes_table: rows of `include.capacity.report.tables.probes_table`.
-        rejected, rows: result lines that could not be read, and all result lines.
-        shard_table: per shard `shard`, `seconds` reported, `expected_seconds`, `incarnations`.
+        limits: of the profile; the rules speak of them.
         docs_folder: where the Data Docs go (`index.html`), made if missing; None writes none. The same run overwrites
             its own pages.
 
     Raises StoreError when the Data Docs cannot be written.
     """
-    columns = tables(seconds_table, probes_table, shard_table, rejected=rejected, rows=rows)
+    columns = tables(run)
     by_table: dict[Table, list[Rule]] = {name: [] for name in columns}
-    for rule in rules(max_lag_p99_ms=max_lag_p99_ms, max_rejected_ratio=max_rejected_ratio):
+    for rule in rules(limits):
         by_table[rule.table].append(rule)
     try:
         if docs_folder is not None:
             docs_folder.mkdir(parents=True, exist_ok=True)
-        return _run(columns, by_table, docs_folder, _time_of(seconds_table))
+        return _run(columns, by_table, docs_folder, _time_of(run.seconds))
     except OSError as error:
         raise StoreError(f"The Data Docs cannot be written to {docs_folder}: {error.strerror or error}.") from error
 
@@ -95,11 +85,12 @@ def _run(
             )
         data = source.add_dataframe_asset(table).add_batch_definition_whole_dataframe("all")
         definition = context.validation_definitions.add(gx.ValidationDefinition(name=table, data=data, suite=suite))
-        checkpoint = gx.Checkpoint(name=table, validation_definitions=[definition])
+        located = {"result_format": "SUMMARY", "unexpected_index_column_names": [IDENTITIES[table]]}
+        checkpoint = gx.Checkpoint(name=table, validation_definitions=[definition], result_format=located)
         result = context.checkpoints.add(checkpoint).run({"dataframe": frame}, run_id=identifier)
         for validation in result.run_results.values():
             found = {_name_of(each): each for each in validation.results}
-            outcomes += [_outcome(rule, found[rule.name]) for rule in table_rules]
+            outcomes += [_outcome(rule, found[rule.name], IDENTITIES[table]) for rule in table_rules]
     if docs_folder is not None:
         context.add_data_docs_site("run", _site(docs_folder))
         context.build_data_docs(site_names=["run"])
@@ -127,11 +118,12 @@ def _name_of(found: Any) -> str:
     return str(found.expectation_config.meta["name"])
 
 
-def _outcome(rule: Rule, found: Any) -> ExpectationOutcome:
-    return ExpectationOutcome(rule.name, rule.meaning, rule.severity, bool(found.success), _observed(found))
+def _outcome(rule: Rule, found: Any, identity: str) -> ExpectationOutcome:
+    return ExpectationOutcome(rule.name, rule.meaning, rule.severity, bool(found.success), _observed(found, identity))
 
 
-def _observed(found: Any) -> str:
+def _observed(found: Any, identity: str) -> str:
+    """What was seen, with the rows in which it was, by the column that identifies them."""
     raised = found.exception_info or {}
     if raised.get("raised_exception") or any(
         isinstance(each, Mapping) and each.get("raised_exception") for each in raised.values()
@@ -144,12 +136,17 @@ def _observed(found: Any) -> str:
     wrong = result.get("unexpected_count", 0)
     if not wrong:
         return f"all {checked} values hold"
-    shown = ", ".join(_short(value) for value in result.get("partial_unexpected_list", [])[:_SHOWN])
-    return f"{wrong} of {checked} values do not hold, such as {shown}"
+    values = [_short(value) for value in result.get("partial_unexpected_list", [])[:_SHOWN]]
+    places = [_short(row[identity]) for row in result.get("partial_unexpected_index_list", []) if identity in row]
+    shown = (
+        value if place in ("", value) else f"{value} ({place})"
+        for value, place in zip_longest(values, places[: len(values)], fillvalue="")
+    )
+    return f"{wrong} of {checked} values do not hold, such as {', '.join(shown)}"
 
 
 def _short(value: object) -> str:
-    if isinstance(value, float) and math.isfinite(value):
+    if isinstance(value, float) and math.isfinite(value):  # numpy's are floats, too
         return f"{value:.6g}" if abs(value) < 1e6 else f"{value:.0f}"
     return str(value).lower() if isinstance(value, bool) else str(value)
 

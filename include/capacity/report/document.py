@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 from include.capacity.report.markdown import Markdown, code, escaped
 
@@ -30,12 +31,15 @@ _ERRORS = {
 }
 
 
-def document_context(result: Mapping[str, Any], *, charts: Mapping[str, str], glossary: str) -> dict[str, Any]:
+def document_context(
+    result: Mapping[str, Any], *, charts: Mapping[str, str], glossary: str, run_folder: str | None = None
+) -> dict[str, Any]:
     """Everything the template needs, from result.json alone.
 
     Args:
         charts: `probes`, `run`, `history` -> file beside the document; a chart that was not drawn is left out.
         glossary: address of the glossary as seen from the document.
+        run_folder: address of the run's folder as seen from the document: artefacts become links; None: they do not.
     """
     return {
         "result": result,
@@ -67,9 +71,16 @@ def document_context(result: Mapping[str, Any], *, charts: Mapping[str, str], gl
         "quality_failed": [each for each in result["data_quality"] if not each["success"]],
         "cost": _cost(result["cost"]),
         "truth": _truth(result),
-        "artefacts": [(name.replace("_", " "), code(path)) for name, path in result["artefacts"].items()],
+        "artefacts": [
+            (name.replace("_", " "), code(path) if run_folder is None else _link(path, f"{run_folder}/{path}"))
+            for name, path in result["artefacts"].items()
+        ],
         "code": code,
     }
+
+
+def _link(text: str, address: str) -> Markdown:
+    return Markdown(f"[{escaped(text)}]({quote(address)})")
 
 
 def _answer_sentence(result: Mapping[str, Any]) -> str:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
 from include.capacity.fleet import merged_rows
 from include.capacity.histogram import Histogram
-from include.capacity.models import FleetSecond, ProbeResult
+from include.capacity.models import FleetSecond, ProbeResult, ValidityLimits
+from include.capacity.validity import cures
+from include.capacity.validity.clocks import ahead_between, by_shard
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +109,47 @@ def probes_table(probes: Iterable[ProbeResult]) -> list[dict[str, Any]]:
             "lag_p99_ms": probe.lag_p99_ms,
             "in_flight_end": probe.in_flight_end,
             "validity": probe.validity.status,
+            "transactions_per_arrival": probe.transactions_per_arrival,
+            "in_service": probe.environment.get("in_service"),
         }
         for probe in sorted(probes, key=lambda probe: probe.started_at)
     ]
+
+
+def health_table(probe: ProbeResult, seconds: Iterable[FleetSecond], limits: ValidityLimits) -> list[dict[str, Any]]:
+    """One row per shard that reported for the judged seconds of a probe: how its generator and its clock fared."""
+    judged = [second for second in seconds if second.second >= probe.started_at + probe.step.discard_s]
+    rows = []
+    for shard, entries in by_shard(judged).items():
+        health = [entry.generator for entry in entries]
+        low, high = ahead_between(entries)
+        drifts = [state.clock_drift_s for state in health]
+        delays = [entry.delay_s for entry in entries if entry.delay_s is not None]
+        rows.append(
+            {
+                "stage": probe.stage,
+                "number": probe.number,
+                "validity": probe.validity.status,
+                "shard": shard,
+                "seconds": len(entries),
+                "cpu_cores": cures.mean(judged, shard, lambda entry: entry.generator.jmeter_cpu_cores),
+                "cpu_limit_cores": cures.cpu_limit(judged, shard, limits),
+                "throttled_ratio": cures.mean(judged, shard, lambda entry: entry.generator.throttled_ratio),
+                "cpu_wait_ratio": cures.mean(judged, shard, lambda entry: entry.generator.cpu_wait_ratio),
+                "gc_ratio": cures.mean(judged, shard, lambda entry: entry.generator.gc_ratio),
+                "heap_ratio": min(_ratio(state.heap_used_mb, state.heap_max_mb) for state in health),
+                "open_files_ratio": max(_ratio(state.open_fds, state.max_fds) for state in health),
+                "clock_ahead_least_s": low,
+                "clock_ahead_most_s": high,
+                "clock_drift_s": max(drifts) - min(drifts),
+                "report_delay_s": median(delays) if delays else None,
+            }
+        )
+    return rows
+
+
+def _ratio(part: float, whole: float) -> float:
+    return part / whole if whole else 0.0
 
 
 def seconds_of_probe(seconds: Iterable[Mapping[str, Any]], stage: str, number: int) -> list[Mapping[str, Any]]:

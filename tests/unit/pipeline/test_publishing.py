@@ -265,6 +265,15 @@ def test_the_history_holds_this_run_once_and_no_later_one(
     assert history_chart(result, []) is None
 
 
+def test_data_docs_and_raw_data_are_linked_where_the_folder_of_the_run_is_known(result: dict[str, Any]) -> None:
+    result["artefacts"] = {"data_docs": "data-docs/index.html", "odd": "a b/[c].json"}
+    beside = render_documents(result, [], [], run_folder="..")["checkout.md"].decode()
+    assert "- data docs: [data-docs/index.html](../data-docs/index.html)" in beside
+    assert r"- odd: [a b/\[c\].json](../a%20b/%5Bc%5D.json)" in beside
+    elsewhere = render_documents(result, [], [])["checkout.md"].decode()
+    assert "- data docs: `data-docs/index.html`" in elsewhere
+
+
 def test_files_are_replaced_as_a_whole(result: dict[str, Any], tmp_path: Path) -> None:
     first = write_documents(result, [], [], tmp_path / "new" / "folder")
     assert [path.name for path in first] == ["checkout.md", "checkout-probes.svg"]

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from include.capacity.errors import Inconclusive, NotReady
+from include.capacity.models import Step
 from include.pipeline import stages
+from include.pipeline.analysis import ARTEFACTS, validate_collected
+from include.pipeline.collecting import SERIES
 from include.pipeline.conductor import Conductor, Stage
 from include.pipeline.installation import SERVICES
 from include.pipeline.run_folder import RunFolder
@@ -117,3 +122,41 @@ def test_a_disturbed_generator_ends_inconclusive_never_with_a_number(
     assert folder.answer().tps is None
     with pytest.raises(Inconclusive, match="lag"):
         stages.require_conclusive(folder)
+
+
+@pytest.mark.parametrize(
+    ("fault", "missed"),
+    [
+        ("", set()),
+        ("clock", {("clocks_agree", "fail")}),
+        ("gap", {("series_complete", "warn")}),
+        ("elsewhere", {("load_balancer_saw_load", "fail")}),
+    ],
+)
+def test_what_was_collected_of_a_run_is_validated(
+    fleet: SimulatedFleet, plan: RunPlan, folder: RunFolder, fault: str, missed: set[tuple[str, str]]
+) -> None:
+    """Each part of the chain from the shards' reports to the gate: figures, Data Docs, and what is wrong with them."""
+    began = fleet.now
+    plan = replace(plan, started_at=datetime.fromtimestamp(began, UTC).isoformat())
+    stages.run_smoke(folder, plan, conductor(fleet, plan, "smoke"))
+    step = Step("probe", 60.0, 12.0, 2.0, "a test")
+    result, seconds = conductor(fleet, plan, "search").run_step(step, 0, transactions_per_arrival=1.0)
+    if fault == "clock":  # a judgement that overlooked it
+        shards = tuple(replace(entry, delay_s=-3.0) for entry in seconds[5].shards)
+        seconds[5] = replace(seconds[5], shards=shards)
+    folder.add_probe(result, seconds)
+    series = {
+        name: [
+            [datetime.fromtimestamp(5 * period, UTC).isoformat(), value]
+            for period in range(int(began // 5) - 1, int(fleet.now // 5) + 1)
+            if not (fault == "gap" and period == seconds[5].second // 5)
+        ]
+        for name, value in {**dict.fromkeys(SERIES, 60.0), "requests": 7.0 if fault == "elsewhere" else 320.0}.items()
+    }
+    folder.store.write_json("collected.json", {"activities": [], "series": series})
+    found = [outcome for outcome in validate_collected(plan, folder) if not outcome.success]
+    assert {(outcome.name, outcome.severity) for outcome in found} == missed, found
+    page = folder.store.read(ARTEFACTS["data_docs"]).decode()
+    assert "health" in page
+    assert "series" in page

@@ -40,6 +40,15 @@ def report_path(shard: int, incarnation: str, number: int) -> str:
     return f"{incarnation_folder(shard, incarnation)}/reports/{number:06d}.json"
 
 
+def results_folder(shard: int, incarnation: str) -> str:
+    return f"{incarnation_folder(shard, incarnation)}/results"
+
+
+def results_part(shard: int, incarnation: str, number: int) -> str:
+    """A piece of JMeter's results file, gzip; all pieces in the order of their names are the whole."""
+    return f"{results_folder(shard, incarnation)}/{number:06d}.jtl.gz"
+
+
 @dataclass(frozen=True, slots=True)
 class Command:
     """A rate order to the whole fleet, valid for its lease only.

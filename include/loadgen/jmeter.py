@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import gzip
 import os
 import signal
 import subprocess
@@ -16,9 +15,9 @@ from typing import IO
 from include.capacity.errors import InvalidData
 from include.capacity.jtl.rows import ARRIVAL_VARIABLE
 from include.loadgen.engine import DispatcherOrder, DispatcherStatus
+from include.loadgen.results import ResultParts
 
 RESULTS = "results.jtl"
-COMPRESSED_RESULTS = "results.jtl.gz"
 LOG = "jmeter.log"
 CONSOLE = "jmeter.out"
 DISPATCHER_LEASE_S = 3.0
@@ -75,13 +74,16 @@ class JMeterStart:
 
 
 class JMeter:
-    """A running JMeter; implements LoadEngine. It dies with this process, even when that is killed."""
+    """A running JMeter; implements LoadEngine. It dies with this process, even when that is killed.
 
-    def __init__(self, start: JMeterStart) -> None:
-        self._work = start.work
+    Args:
+        parts: take all that JMeter recorded.
+    """
+
+    def __init__(self, start: JMeterStart, parts: ResultParts) -> None:
+        self._work, self._parts = start.work, parts
         self._control, self._status = start.work / "control", start.work / "status"
         self._results: IO[bytes] | None = None
-        self._compressed = gzip.open(start.work / COMPRESSED_RESULTS, "wb", compresslevel=4)  # noqa: SIM115
         self._beat = 0
         self.tell(DispatcherOrder((0, 0), 0.0))
         properties = start.work / "headroom.properties"
@@ -126,7 +128,7 @@ class JMeter:
                 return b""
         piece = self._results.read(_PIECE)
         if piece:
-            self._compressed.write(piece)
+            self._parts.write(piece)
         return piece
 
     def wait(self, timeout_s: float) -> bool:
@@ -140,10 +142,10 @@ class JMeter:
         self._process.wait()
 
     def close(self) -> None:
-        """Closes the files; the compressed results are complete after that. Raises OSError (disk full)."""
+        """Closes the files; the last part of the results is complete after that. Raises OSError (disk full)."""
         if self._results is not None:
             self._results.close()
-        self._compressed.close()
+        self._parts.cut()
 
     def last_words(self) -> str:
         lines = _tail(self._work / LOG)

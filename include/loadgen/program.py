@@ -39,6 +39,7 @@ from include.loadgen.plan.prepare import prepare_plan
 from include.loadgen.plan.settings import PlanSettings, PreparedPlan
 from include.loadgen.planfiles import fetch_plan
 from include.loadgen.reporting import Reporter, ShardFacts
+from include.loadgen.results import KEEP_EVERY_S, ResultKeeper, ResultParts
 from include.loadgen.settings import REPOSITORY, ShardSettings
 from include.loadgen.shard import STEP_S, Clock, Identity, Shard
 from include.store.artefacts import ArtefactStore
@@ -73,6 +74,7 @@ class Program:
         self._outbox = Outbox(store)
         self._follower = JtlFollower(jmeter.RESULTS)
         self._reporter = Reporter(settings.shard, incarnation, self._follower)
+        self._keeper: ResultKeeper | None = None
         self._preparing = True
         self._terminated = False
 
@@ -110,7 +112,15 @@ class Program:
         self._preparing = False
         if self._terminated:
             raise ShardEnded(_TERMINATED)
-        engine = jmeter.JMeter(self._jmeter_start(spec, prepared, plan_folder, work))
+        parts = ResultParts(work / "parts")
+        self._keeper = ResultKeeper(
+            parts,
+            self._store,
+            shard=self._identity.shard,
+            incarnation=self._identity.incarnation,
+            monotonic=self._clock.monotonic,
+        )
+        engine = jmeter.JMeter(self._jmeter_start(spec, prepared, plan_folder, work), parts)
         self._say(f"JMeter started as process {engine.pid}")
         shard = Shard(
             self._identity,
@@ -129,6 +139,7 @@ class Program:
         background = (
             Background("store-watch", watch.poll, lambda stopped: stopped.wait(period)),
             Background("outbox", self._outbox.publish_next, lambda _: self._outbox.wait_for_work()),
+            Background("results", self._keeper.step, lambda stopped: stopped.wait(KEEP_EVERY_S)),
         )
         for thread in background:
             thread.start()
@@ -270,16 +281,21 @@ class Program:
 
     def _upload(self, work: Path) -> bool:
         """Keeps what explains the run. Returns whether all of it is in the store."""
-        wanted = [jmeter.COMPRESSED_RESULTS, jmeter.LOG, jmeter.CONSOLE, PREPARED_PLAN, PLAN_NOTES]
+        wanted = [jmeter.LOG, jmeter.CONSOLE, PREPARED_PLAN, PLAN_NOTES]
         files = [work / name for name in wanted if (work / name).exists()]
         failures: list[str] = []
 
         def upload() -> None:
             for file in files:
-                try:
-                    self._store.upload(str(file), f"{self._folder}/{file.name}")
-                except Exception as error:
-                    failures.append(str(error))
+                attempt(lambda file=file: self._store.upload(str(file), f"{self._folder}/{file.name}"))  # type: ignore[misc]
+            if self._keeper is not None:
+                attempt(self._keeper.keep)
+
+        def attempt(step: Callable[[], None]) -> None:
+            try:
+                step()
+            except Exception as error:
+                failures.append(str(error))
 
         # A daemon thread, so that a store that hangs cannot keep the shard alive.
         thread = threading.Thread(target=upload, daemon=True)

@@ -21,7 +21,7 @@ from benchmarks.loopback_target import LoopbackTarget
 from benchmarks.shard_fleet import Commander, Group, LocalFleet, fleet_spec, is_running, jmeter_pid
 from include.capacity.errors import ConfigError
 from include.capacity.histogram import Histogram
-from include.capacity.protocol import ShardReport, incarnation_folder
+from include.capacity.protocol import ShardReport, incarnation_folder, results_folder
 from include.loadgen.settings import read_settings
 
 LEASE_S = 3.0
@@ -65,6 +65,12 @@ def offered(reports: list[ShardReport]) -> dict[int, int]:
 
 def completed(reports: list[ShardReport]) -> int:
     return sum(sum(report.completed.values()) for report in reports)
+
+
+def kept_results(fleet: LocalFleet, incarnation: str) -> bytes:
+    """All parts of the results that are in the store: one gzip file of several members."""
+    folder = fleet.folder / results_folder(0, incarnation)
+    return gzip.decompress(b"".join(part.read_bytes() for part in sorted(folder.glob("*.jtl.gz"))))
 
 
 def test_a_shard_is_steered_accounts_for_every_arrival_and_leaves_when_dismissed(
@@ -122,7 +128,7 @@ def test_a_shard_is_steered_accounts_for_every_arrival_and_leaves_when_dismissed
         # What explains the run is kept, and nothing else is left.
         (incarnation,) = fleet.incarnations()
         kept = fleet.folder / incarnation_folder(0, incarnation)
-        lines = gzip.decompress((kept / "results.jtl.gz").read_bytes()).decode().splitlines()
+        lines = kept_results(fleet, incarnation).decode().splitlines()
         assert len(lines) == completed(reports) + 1
         assert "<jmeterTestPlan" in (kept / "prepared.jmx").read_text()
         assert [group["name"] for group in json.loads((kept / "plan-notes.json").read_text())["groups"]] == [

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from include.loadgen.engine import DispatcherOrder
-from include.loadgen.jmeter import COMPRESSED_RESULTS, LOG, RESULTS, JMeter, JMeterStart
+from include.loadgen.jmeter import LOG, RESULTS, JMeter, JMeterStart
+from include.loadgen.results import ResultParts
 
 SCRIPT = """#!/bin/sh
 printf '%s\\n' "$@" > arguments
@@ -45,7 +46,7 @@ def start(tmp_path: Path) -> JMeterStart:
 
 @pytest.fixture
 def engine(start: JMeterStart) -> Iterator[JMeter]:
-    engine = JMeter(start)
+    engine = JMeter(start, ResultParts(start.work / "parts"))
     yield engine
     engine.kill()
     engine.close()
@@ -101,7 +102,7 @@ def test_results_are_read_as_they_grow_and_kept_compressed(engine: JMeter, start
         file.write(b"o\n")
         assert engine.results() == b"o\n"
     engine.close()
-    assert gzip.decompress((start.work / COMPRESSED_RESULTS).read_bytes()) == b"one\ntwo\n"
+    assert gzip.decompress((start.work / "parts" / "000000.jtl.gz").read_bytes()) == b"one\ntwo\n"
 
 
 def test_a_status_that_is_no_status_is_none(engine: JMeter, start: JMeterStart) -> None:

@@ -77,8 +77,10 @@ jmeter-lock: setup ## Resolve the jars of JMeter anew and write tools/jmeter/jme
 docs: setup ## Write docs/DAGs.md from the DAGs
 	@$(VENV_PYTHON) -m tools.docs
 
-bench-jtl: setup ## Measure our reading of JTL files beside pandas, duckdb and JMeter (ROWS=1000000)
-	@$(VENV_PYTHON) -m benchmarks.bench_jtl --rows $(or $(ROWS),1000000)
+bench-jtl: setup ## Measure our reading of JTL files beside pandas, duckdb and JMeter (ROWS=1000000 ONLY=ours,jmeter)
+	@[ -d build/bench/peers/duckdb ] || .venv/bin/uv pip install --quiet --target build/bench/peers --require-hashes \
+	  -r benchmarks/requirements.txt
+	@$(VENV_PYTHON) -m benchmarks.bench_jtl --rows $(or $(ROWS),1000000) $(if $(ONLY),--only $(ONLY))
 
 bench-search: setup ## Measure the search and its peers on simulated services (FAMILIES=held-out SYSTEMS=20 MODE=default PEERS=1)
 	@$(VENV_PYTHON) -m benchmarks.bench_search --families $(or $(FAMILIES),held-out) --systems $(or $(SYSTEMS),20) \

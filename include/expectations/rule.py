@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Table = Literal["seconds", "probes", "lines", "shards", "health", "series"]
+Table = Literal["seconds", "probes", "lines", "shards", "health", "series", "results"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,7 @@ from include.pipeline.environment_journal import RESTORED_PATH
 from include.pipeline.fleet import plan_file
 from include.pipeline.installation import VERSION, Installation
 from include.pipeline.publishing import write_documents
+from include.pipeline.reconciling import reconcile_fleet
 from include.pipeline.run_folder import ANSWER_PATH, COLLECTED_PATH, RESULT_PATH, SMOKE_PATH, RunFolder
 from include.pipeline.run_plan import STAGES, RunPlan
 from include.pipeline.validating import validate_run
@@ -49,6 +50,7 @@ COMPARISON_PATH = "comparison.json"
 DATA_DOCS = "data-docs"
 DOCUMENTS = "documents"
 SECONDS_TABLE_PATH = "seconds.json"
+RESULTS_CHECK_PATH = "results-check.json"
 ARTEFACTS = {
     "plan": "plan.json",
     "probes": "probes",
@@ -57,6 +59,7 @@ ARTEFACTS = {
     "data_docs": f"{DATA_DOCS}/index.html",
     "documents": DOCUMENTS,
     "load_fleet": "fleet",
+    "results_check": RESULTS_CHECK_PATH,
     "journal": JOURNAL,
 }
 
@@ -65,8 +68,11 @@ def validate_collected(plan: RunPlan, folder: RunFolder) -> list[ExpectationOutc
     """Runs the expectations, stores their outcomes and the Data Docs."""
     seconds = folder.seconds_table()
     folder.store.write_json(SECONDS_TABLE_PATH, seconds)
+    results = reconcile_fleet(folder.store, plan.profile.load.fleet.shards)
+    folder.store.write_json(RESULTS_CHECK_PATH, to_json(tuple(results)))
     with tempfile.TemporaryDirectory(prefix="headroom-docs-") as scratch:
-        outcomes = validate_run(_run_tables(plan, folder, seconds), plan.profile.validity_limits(), Path(scratch))
+        run, limits = _run_tables(plan, folder, seconds), plan.profile.validity_limits()
+        outcomes = validate_run(run, limits, Path(scratch), results=results)
         upload_folder(Path(scratch), folder.store, DATA_DOCS)
     folder.store.write_json(QUALITY_PATH, to_json(tuple(outcomes)))
     return outcomes

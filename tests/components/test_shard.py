@@ -22,7 +22,9 @@ from benchmarks.shard_fleet import Commander, Group, LocalFleet, fleet_spec, is_
 from include.capacity.errors import ConfigError
 from include.capacity.histogram import Histogram
 from include.capacity.protocol import ShardReport, incarnation_folder, results_folder
+from include.loadgen.results import PART_S
 from include.loadgen.settings import read_settings
+from include.pipeline.reconciling import reconcile_fleet
 
 LEASE_S = 3.0
 
@@ -130,6 +132,8 @@ def test_a_shard_is_steered_accounts_for_every_arrival_and_leaves_when_dismissed
         kept = fleet.folder / incarnation_folder(0, incarnation)
         lines = kept_results(fleet, incarnation).decode().splitlines()
         assert len(lines) == completed(reports) + 1
+        (reconciled,) = reconcile_fleet(fleet.store, 1)
+        assert (reconciled.state, reconciled.recorded) == ("equal", completed(reports))
         assert "<jmeterTestPlan" in (kept / "prepared.jmx").read_text()
         assert [group["name"] for group in json.loads((kept / "plan-notes.json").read_text())["groups"]] == [
             "Readers",
@@ -192,6 +196,9 @@ def test_jmeter_dies_with_its_shard_and_the_next_incarnation_starts_at_rest(
     fleet.wait_for(in_force(fleet, 50), 10, "50/s in force")
     jmeter = jmeter_pid(shard.pid)
     assert jmeter is not None
+    (died,) = fleet.incarnations()
+    fleet.wait_for(lambda: kept_results(fleet, died).count(b"\n") > 1, 3 * PART_S, "a part with results")
+    time.sleep(1.5)  # so that it reports transactions that no part holds
     os.kill(shard.pid, signal.SIGKILL)
     shard.wait()
     fleet.wait_for(lambda: not is_running(jmeter), 5, "JMeter to die with its shard")
@@ -210,6 +217,12 @@ def test_jmeter_dies_with_its_shard_and_the_next_incarnation_starts_at_rest(
     os.kill(second_jmeter, signal.SIGKILL)
     assert again.wait(15) == 3, fleet.output()
     assert fleet.reports()[-1].end_reason.startswith("JMeter died (killed by signal 9)")
+
+    # Of the shard that was killed the store holds what was recorded up to its last part, and the rest is told.
+    first, second = reconcile_fleet(fleet.store, 1)
+    assert (first.incarnation, first.state, second.state) == (died, "incomplete", "equal")
+    assert 0 < first.recorded < first.reported
+    assert f"{first.reported - first.recorded} are not kept" in first.told
 
 
 def test_an_older_incarnation_yields_to_a_newer_one(fleet: LocalFleet) -> None:

@@ -21,7 +21,11 @@ _GZIP = b"\x1f\x8b"
 
 
 def aggregate_jtl(
-    stream: BinaryIO, *, options: JtlOptions | None = None, sink: Callable[[SecondTable], None] | None = None
+    stream: BinaryIO,
+    *,
+    options: JtlOptions | None = None,
+    sink: Callable[[SecondTable], None] | None = None,
+    forgiving: bool = False,
 ) -> JtlAggregate:
     """Reads a whole JTL file, gzip or plain.
 
@@ -29,12 +33,13 @@ def aggregate_jtl(
         stream: of bytes, at the file's start; the caller closes it.
         sink: takes finished seconds. With it, the result holds totals only, so that memory does not grow with the
             length of the file; without it, the result's `table` holds every second.
+        forgiving: reject records where a file would be refused, as the follower does.
 
     Raises:
         InvalidData: XML, UTF-16, no header where none was described, or more labels than `MAX_LABELS`. What is wrong
             with single records is counted and located in the result's `rejections`.
     """
-    reader = JtlReader(options or JtlOptions())
+    reader = JtlReader(options or JtlOptions(), forgiving=forgiving)
     totals, kept = Totals(), list[SecondTable]()
     for table in _tables(reader, stream):
         totals.add(table)

@@ -1,0 +1,96 @@
+"""Reads what every shard recorded and reported back from the store, and compares the two."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from typing import BinaryIO, cast
+
+from include.capacity.errors import InvalidData
+from include.capacity.jtl.bulk import aggregate_jtl
+from include.capacity.jtl.layout import JtlOptions
+from include.capacity.jtl.reconcile import Reconciled, Recorded, Reported, reconcile
+from include.capacity.protocol import (
+    ShardReport,
+    incarnation_folder,
+    report_path,
+    results_folder,
+    results_part,
+    shard_folder,
+)
+from include.store.artefacts import ArtefactStore
+
+_AT_ONCE = 8  # reports that are fetched at the same time: a remote store answers each in tens of milliseconds
+_CHUNK = 256
+
+
+def reconcile_fleet(store: ArtefactStore, shards: int) -> list[Reconciled]:
+    """One entry for each incarnation of each shard of a run. Memory does not grow with the length of the run.
+
+    Raises StoreError. A report or a part that cannot be read makes its incarnation `different`.
+    """
+    return [
+        _reconciled(store, shard, incarnation)
+        for shard in range(shards)
+        for incarnation in store.names(shard_folder(shard))
+        if incarnation[:1].isdigit()
+    ]
+
+
+def _reconciled(store: ArtefactStore, shard: int, incarnation: str) -> Reconciled:
+    live = Reported()
+    try:
+        for report in _reports(store, shard, incarnation):
+            live.add(report)
+    except InvalidData as error:
+        return Reconciled(shard, incarnation, "different", live.transactions, 0, f"shard {shard}: {error}")
+    return reconcile(shard, incarnation, live, _recorded(store, shard, incarnation))
+
+
+def _reports(store: ArtefactStore, shard: int, incarnation: str) -> Iterator[ShardReport]:
+    count = len(store.names(f"{incarnation_folder(shard, incarnation)}/reports"))
+    paths = (report_path(shard, incarnation, number) for number in range(count))
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        while chunk := list(islice(paths, _CHUNK)):
+            for data in pool.map(store.read, chunk):
+                yield ShardReport.loads(data)
+
+
+def _recorded(store: ArtefactStore, shard: int, incarnation: str) -> Recorded:
+    names = store.names(results_folder(shard, incarnation))
+    numbers = tuple(int(name.split(".")[0]) for name in names if name.split(".")[0].isdigit())
+    if not numbers:
+        return Recorded()
+    paths = (results_part(shard, incarnation, number) for number in numbers)
+    options = JtlOptions(name=f"the results of shard {shard}")
+    try:
+        with io.BufferedReader(_Parts(store, paths)) as stream:
+            result = aggregate_jtl(cast(BinaryIO, stream), options=options, sink=lambda _: None, forgiving=True)
+    except InvalidData as error:
+        return Recorded(numbers, unreadable=str(error))
+    damaged = [str(example) for example in result.rejections.examples if "damaged" in example.reason]
+    return Recorded(numbers, result, unreadable=damaged[0] if damaged else "")
+
+
+class _Parts(io.RawIOBase):
+    """The parts of a results file as one stream; one of them is in memory at a time."""
+
+    def __init__(self, store: ArtefactStore, paths: Iterator[str]) -> None:
+        self._store, self._paths = store, paths
+        self._part = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, room: memoryview) -> int:  # type: ignore[override]
+        while not self._part:
+            path = next(self._paths, None)
+            if path is None:
+                return 0
+            self._part = memoryview(self._store.read(path))
+        size = min(len(room), len(self._part))
+        room[:size] = self._part[:size]
+        self._part = self._part[size:]
+        return size

@@ -1,0 +1,101 @@
+"""What shards leave in the store, read back and compared; and the expectations about it."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import pytest
+
+from include.capacity.jtl.follow import JtlFollower
+from include.capacity.jtl.reconcile import Reconciled
+from include.capacity.models import ValidityLimits
+from include.capacity.protocol import Counters, GeneratorHealth, ShardReport, report_path, results_part
+from include.expectations.columns import RunTables
+from include.pipeline import reconciling
+from include.pipeline.reconciling import reconcile_fleet
+from include.pipeline.validating import validate_run
+from include.store.artefacts import ArtefactStore
+
+HEADER = b'timeStamp,elapsed,label,responseCode,responseMessage,success,bytes,"headroom_arrival"\n'
+INCARNATION = "00000000000000000005-7"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ArtefactStore:
+    return ArtefactStore.open(str(tmp_path / "run"))
+
+
+def rows(first: int, count: int) -> bytes:
+    return b"".join(
+        f"{1_766_000_000_000 + 7 * number},20,home,200,OK,true,10,{number}:300\n".encode()
+        for number in range(first, first + count)
+    )
+
+
+def leave(store: ArtefactStore, shard: int, pieces: list[bytes], *, parts: int | None = None) -> None:
+    """A shard that reported every piece, and kept the first `parts` of them (all by default)."""
+    follower = JtlFollower("results.jtl")
+    for number, piece in enumerate(pieces):
+        follower.feed(piece)
+        last = number == len(pieces) - 1
+        report = ShardReport(
+            *(shard, INCARNATION, number, 1_766_000_000.0, "ready", 1, 1, 5.0, None, Counters(), GeneratorHealth()),
+            rows=follower.drain().rows,
+            rejected=follower.drain_rejects().count,
+            final=last,
+        )
+        store.write(report_path(shard, INCARNATION, number), report.dumps())
+    for number, piece in enumerate(pieces[:parts]):
+        store.write(results_part(shard, INCARNATION, number), gzip.compress(piece))
+
+
+def states(found: list[Reconciled]) -> list[tuple[int, str, int, int]]:
+    return [(each.shard, each.state, each.reported, each.recorded) for each in found]
+
+
+def outcomes(found: list[Reconciled]) -> dict[str, tuple[bool, str]]:
+    names = ("results_match_reports", "results_kept")
+    nothing = RunTables((), (), (), (), (), 0.0, 1.0)
+    results = validate_run(nothing, ValidityLimits(40.0, 0.9, 0.1, 1, 0.001, 0.02), None, results=found)
+    return {each.name: (each.success, each.observed) for each in results if each.name in names}
+
+
+def test_every_shard_is_compared_part_by_part(store: ArtefactStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reconciling, "_CHUNK", 3)
+    whole = HEADER + rows(0, 500)
+    pieces = [whole[start : start + 1500] for start in range(0, len(whole), 1500)]  # parts end anywhere in a line
+    leave(store, 0, pieces)
+    leave(store, 1, [HEADER, rows(0, 300), rows(300, 100)], parts=2)
+    store.write("fleet/shard-000/notes.txt", b"")
+    found = reconcile_fleet(store, 3)
+    assert states(found) == [(0, "equal", 500, 500), (1, "incomplete", 400, 300)]
+    met = outcomes(found)
+    assert met["results_match_reports"] == (True, "all 2 values hold")
+    assert met["results_kept"][0] is False
+    assert "shard 1, incarnation 00000000000000000005-7: of 400 transactions" in met["results_kept"][1]
+
+
+def test_a_difference_fails_the_run_by_name(store: ArtefactStore) -> None:
+    leave(store, 0, [HEADER + rows(0, 10)])
+    store.write(results_part(0, INCARNATION, 0), gzip.compress(HEADER + rows(0, 11)))
+    met = outcomes(reconcile_fleet(store, 1))
+    assert met["results_match_reports"][0] is False
+    assert "home (ok): 10 reported, 11 recorded" in met["results_match_reports"][1]
+    assert met["results_kept"][0] is True
+
+
+@pytest.mark.parametrize("spoil", [lambda data: data[:-12], lambda data: data[:40] + b"xx" + data[42:], lambda _: b""])
+def test_a_damaged_part_is_told(store: ArtefactStore, spoil) -> None:  # type: ignore[no-untyped-def]
+    leave(store, 0, [HEADER + rows(0, 50), rows(50, 500)])
+    path = results_part(0, INCARNATION, 1)
+    store.write(path, spoil(store.read(path)))
+    (found,) = reconcile_fleet(store, 1)
+    assert (found.state, found.told[:8]) in [("different", "shard 0,"), ("incomplete", "shard 0,")]
+
+
+def test_a_report_that_is_none_is_told(store: ArtefactStore) -> None:
+    leave(store, 0, [HEADER + rows(0, 50)])
+    store.write(report_path(0, INCARNATION, 0), b"{}")
+    (found,) = reconcile_fleet(store, 1)
+    assert (found.state, "not a shard report" in found.told) == ("different", True)

@@ -17,7 +17,7 @@ from include.capacity.codec import (
 )
 from include.capacity.errors import ConfigError
 from include.capacity.models import Answer, FleetSecond, ProbeResult
-from include.capacity.report.tables import run_second
+from include.capacity.report.tables import judged_seconds, run_second
 from include.capacity.validity.responses import SizeRange, sizes_from_json, sizes_to_json
 from include.pipeline.installation import Installation
 from include.pipeline.run_plan import PLAN_PATH, STAGES, RunPlan, load, run_key
@@ -73,9 +73,7 @@ class RunFolder:
         rows = []
         for probe in self.probes(STAGES):
             seconds = self.seconds_of(probe)
-            judged = [second.second for second in seconds if second.second >= probe.started_at + probe.step.discard_s]
-            if probe.measured_s and not judged:  # an overload that was clear before the discarded start was over
-                judged = [second.second for second in seconds]
+            judged = {second.second for second in judged_seconds(probe, seconds)}
             rows += [
                 asdict(
                     run_second(

@@ -116,9 +116,15 @@ def probes_table(probes: Iterable[ProbeResult]) -> list[dict[str, Any]]:
     ]
 
 
+def judged_seconds(probe: ProbeResult, seconds: Iterable[FleetSecond]) -> list[FleetSecond]:
+    """Those of a probe's seconds that were judged: always the last ones that were whole, whatever ended the probe."""
+    whole = [each for each in seconds if probe.started_at <= each.second and each.second + 1 <= probe.ended_at]
+    return sorted(whole, key=lambda each: each.second)[-probe.measured_s :] if probe.measured_s else []
+
+
 def health_table(probe: ProbeResult, seconds: Iterable[FleetSecond], limits: ValidityLimits) -> list[dict[str, Any]]:
     """One row per shard that reported for the judged seconds of a probe: how its generator and its clock fared."""
-    judged = [second for second in seconds if second.second >= probe.started_at + probe.step.discard_s]
+    judged = judged_seconds(probe, seconds)
     rows = []
     for shard, entries in by_shard(judged).items():
         health = [entry.generator for entry in entries]

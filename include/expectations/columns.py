@@ -45,7 +45,7 @@ IDENTITIES: Mapping[Table, str] = {
     "shards": "shard",
     "health": "where",
     "series": "series",
-    "results": "shard",
+    "results": "of",
 }
 """The column that says which row of a table it is, for a reader who looks for a finding."""
 

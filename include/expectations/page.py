@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from include.capacity.models import ValidityLimits
 from include.capacity.profile_models import ValidityRules
+from include.expectations.results import RESULT_RULES
 from include.expectations.rule import Table
 from include.expectations.rules import rules
 
@@ -17,6 +18,10 @@ _TABLES: dict[Table, tuple[str, str]] = {
         "One row per shard and probe: CPU, memory, files and clocks. Invalid probes are left out.",
     ),
     "series": ("CloudWatch", "One row per series that is collected."),
+    "results": (
+        "Results",
+        "What JMeter recorded against what was reported and judged live: one row per start of a shard, and per probe.",
+    ),
 }
 
 
@@ -35,7 +40,7 @@ run's Data Docs.
 def page() -> str:
     """With the limits that a profile has when it says nothing of them."""
     limits = ValidityLimits(**ValidityRules.model_validate({"max_lag_p99": "40 ms"}).model_dump())
-    found = rules(limits)
+    found = rules(limits) + RESULT_RULES
     parts = [_INTRODUCTION]
     for table, (title, what) in _TABLES.items():
         parts.append(f"\n## {title}\n\n{what}\n\n| name | severity | meaning |\n|---|---|---|\n")

@@ -1,11 +1,11 @@
-"""Whether what JMeter recorded agrees with what the shards reported: a table of its own, and its two rules."""
+"""Whether what JMeter recorded agrees with what was reported and judged live: a table of its own, and its rules."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from include.capacity.jtl.reconcile import Reconciled
+from include.capacity.jtl.reconcile import MAX_MISSED_RATIO, Reconciled, ReconciledProbe
 from include.expectations.rule import IN_SET, Rule
 
 _NOTHING = {"value_set": [""]}
@@ -21,6 +21,15 @@ RESULT_RULES = (
         {"column": "difference", **_NOTHING},
     ),
     Rule(
+        "probes_match_results",
+        "results",
+        f"Each valid probe was judged on what JMeter recorded in its seconds: on nothing more, and on all but "
+        f"{MAX_MISSED_RATIO:.0%} that may have come late.",
+        "fail",
+        IN_SET,
+        {"column": "misjudged", **_NOTHING},
+    ),
+    Rule(
         "results_kept",
         "results",
         "The store holds all that JMeter recorded. The end of it is missing where a shard was killed, or the store was "
@@ -32,16 +41,29 @@ RESULT_RULES = (
 )
 
 
-def result_rows(reconciled: Sequence[Reconciled]) -> list[dict[str, Any]]:
-    """One row per incarnation of a shard, with the columns of the rules: the sentence that tells what is wrong."""
-    return [
+def result_rows(shards: Sequence[Reconciled], probes: Sequence[ReconciledProbe]) -> list[dict[str, Any]]:
+    """One row per incarnation of a shard and per probe, with the columns of the rules: the sentence that tells what is
+    wrong, empty where nothing is."""
+    rows = [
         {
-            "shard": str(each.shard),
-            "incarnation": each.incarnation,
-            "reported": each.reported,
+            "of": f"shard {each.shard}, incarnation {each.incarnation}",
+            "live": each.reported,
             "recorded": each.recorded,
             "difference": each.told if each.state == "different" else "",
             "incomplete": each.told if each.state == "incomplete" else "",
+            "misjudged": "",
         }
-        for each in reconciled
+        for each in shards
     ]
+    rows += [
+        {
+            "of": f"probe {probe.number} of {probe.stage}",
+            "live": probe.judged,
+            "recorded": probe.recorded,
+            "difference": "",
+            "incomplete": "",
+            "misjudged": probe.told,
+        }
+        for probe in probes
+    ]
+    return rows

@@ -39,7 +39,7 @@ from include.pipeline.environment_journal import RESTORED_PATH
 from include.pipeline.fleet import plan_file
 from include.pipeline.installation import VERSION, Installation
 from include.pipeline.publishing import write_documents
-from include.pipeline.reconciling import reconcile_fleet
+from include.pipeline.reconciling import reconcile_run
 from include.pipeline.run_folder import ANSWER_PATH, COLLECTED_PATH, RESULT_PATH, SMOKE_PATH, RunFolder
 from include.pipeline.run_plan import STAGES, RunPlan
 from include.pipeline.validating import validate_run
@@ -68,8 +68,8 @@ def validate_collected(plan: RunPlan, folder: RunFolder) -> list[ExpectationOutc
     """Runs the expectations, stores their outcomes and the Data Docs."""
     seconds = folder.seconds_table()
     folder.store.write_json(SECONDS_TABLE_PATH, seconds)
-    results = reconcile_fleet(folder.store, plan.profile.load.fleet.shards)
-    folder.store.write_json(RESULTS_CHECK_PATH, to_json(tuple(results)))
+    results = reconcile_run(folder, plan.profile.load.fleet.shards)
+    folder.store.write_json(RESULTS_CHECK_PATH, to_json(results))
     with tempfile.TemporaryDirectory(prefix="headroom-docs-") as scratch:
         run, limits = _run_tables(plan, folder, seconds), plan.profile.validity_limits()
         outcomes = validate_run(run, limits, Path(scratch), results=results)

@@ -1,17 +1,27 @@
-"""Reads what every shard recorded and reported back from the store, and compares the two."""
+"""Reads back from the store what every shard recorded, and compares it with what was reported and judged live."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import islice
 from typing import BinaryIO, cast
 
 from include.capacity.errors import InvalidData
 from include.capacity.jtl.bulk import aggregate_jtl
+from include.capacity.jtl.bulk_table import SecondTable
 from include.capacity.jtl.layout import JtlOptions
-from include.capacity.jtl.reconcile import Reconciled, Recorded, Reported, reconcile
+from include.capacity.jtl.reconcile import (
+    Reconciled,
+    ReconciledProbe,
+    Recorded,
+    RecordedSeconds,
+    Reported,
+    reconcile,
+    reconcile_probe,
+)
 from include.capacity.protocol import (
     ShardReport,
     incarnation_folder,
@@ -20,33 +30,59 @@ from include.capacity.protocol import (
     results_part,
     shard_folder,
 )
+from include.pipeline.run_folder import RunFolder
+from include.pipeline.run_plan import STAGES
 from include.store.artefacts import ArtefactStore
 
 _AT_ONCE = 8  # reports that are fetched at the same time: a remote store answers each in tens of milliseconds
 _CHUNK = 256
 
 
-def reconcile_fleet(store: ArtefactStore, shards: int) -> list[Reconciled]:
-    """One entry for each incarnation of each shard of a run. Memory does not grow with the length of the run.
+@dataclass(frozen=True, slots=True)
+class Reconciliation:
+    """Each start of each shard, and each valid probe."""
 
-    Raises StoreError. A report or a part that cannot be read makes its incarnation `different`.
+    shards: tuple[Reconciled, ...]
+    probes: tuple[ReconciledProbe, ...]
+
+
+def reconcile_run(folder: RunFolder, shards: int) -> Reconciliation:
+    """Compares all that a run recorded with all that was reported and judged. Memory grows with the seconds of its
+    probes, not with the transactions.
+
+    Probes are compared only if the store holds all that was recorded; those that are not valid never are. Raises
+    StoreError. A report or a part that cannot be read makes its shard `different`.
     """
+    valid = [probe for probe in folder.probes(STAGES) if probe.validity.status == "valid"]
+    wanted = {second.second for probe in valid for second in folder.seconds_of(probe)}
+    recorded = RecordedSeconds()
+    fleet = reconcile_fleet(folder.store, shards, lambda table: recorded.add(table, wanted))
+    probes: list[ReconciledProbe] = []
+    if all(each.state == "equal" for each in fleet):
+        probes = [reconcile_probe(probe.stage, probe.number, folder.seconds_of(probe), recorded) for probe in valid]
+    return Reconciliation(tuple(fleet), tuple(probes))
+
+
+def reconcile_fleet(
+    store: ArtefactStore, shards: int, sink: Callable[[SecondTable], None] = lambda _: None
+) -> list[Reconciled]:
+    """One entry for each start of each shard of a run; `sink` takes what was recorded, finished second by second."""
     return [
-        _reconciled(store, shard, incarnation)
+        _reconciled(store, shard, incarnation, sink)
         for shard in range(shards)
         for incarnation in store.names(shard_folder(shard))
         if incarnation[:1].isdigit()
     ]
 
 
-def _reconciled(store: ArtefactStore, shard: int, incarnation: str) -> Reconciled:
+def _reconciled(store: ArtefactStore, shard: int, incarnation: str, sink: Callable[[SecondTable], None]) -> Reconciled:
     live = Reported()
     try:
         for report in _reports(store, shard, incarnation):
             live.add(report)
     except InvalidData as error:
         return Reconciled(shard, incarnation, "different", live.transactions, 0, f"shard {shard}: {error}")
-    return reconcile(shard, incarnation, live, _recorded(store, shard, incarnation))
+    return reconcile(shard, incarnation, live, _recorded(store, shard, incarnation, sink))
 
 
 def _reports(store: ArtefactStore, shard: int, incarnation: str) -> Iterator[ShardReport]:
@@ -58,7 +94,7 @@ def _reports(store: ArtefactStore, shard: int, incarnation: str) -> Iterator[Sha
                 yield ShardReport.loads(data)
 
 
-def _recorded(store: ArtefactStore, shard: int, incarnation: str) -> Recorded:
+def _recorded(store: ArtefactStore, shard: int, incarnation: str, sink: Callable[[SecondTable], None]) -> Recorded:
     names = store.names(results_folder(shard, incarnation))
     numbers = tuple(int(name.split(".")[0]) for name in names if name.split(".")[0].isdigit())
     if not numbers:
@@ -67,7 +103,7 @@ def _recorded(store: ArtefactStore, shard: int, incarnation: str) -> Recorded:
     options = JtlOptions(name=f"the results of shard {shard}")
     try:
         with io.BufferedReader(_Parts(store, paths)) as stream:
-            result = aggregate_jtl(cast(BinaryIO, stream), options=options, sink=lambda _: None, forgiving=True)
+            result = aggregate_jtl(cast(BinaryIO, stream), options=options, sink=sink, forgiving=True)
     except InvalidData as error:
         return Recorded(numbers, unreadable=str(error))
     damaged = [str(example) for example in result.rejections.examples if "damaged" in example.reason]

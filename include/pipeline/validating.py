@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from include.capacity.errors import StoreError
-from include.capacity.jtl.reconcile import Reconciled
 from include.capacity.models import ValidityLimits
 from include.capacity.report.facts import ExpectationOutcome
 from include.expectations.columns import IDENTITIES, RunTables, tables
 from include.expectations.results import RESULT_RULES, result_rows
 from include.expectations.rule import Rule, Table
 from include.expectations.rules import rules
+from include.pipeline.reconciling import Reconciliation
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ def validate_run(
     limits: ValidityLimits,
     docs_folder: Path | None,
     *,
-    results: Sequence[Reconciled] | None = None,
+    results: Reconciliation | None = None,
 ) -> list[ExpectationOutcome]:
     """Checks the tables of a run against every rule. Data of any form gets an outcome; none stops the validation.
 
@@ -40,13 +40,13 @@ def validate_run(
         limits: of the profile; the rules speak of them.
         docs_folder: where the Data Docs go (`index.html`), made if missing; None writes none. The same run overwrites
             its own pages.
-        results: how what JMeter recorded compares with what the shards reported; None: was not compared.
+        results: how what JMeter recorded compares with what was reported and judged; None: was not compared.
 
     Raises StoreError when the Data Docs cannot be written.
     """
     columns, all_rules = tables(run), rules(limits)
     if results is not None:
-        columns["results"] = result_rows(results)
+        columns["results"] = result_rows(results.shards, results.probes)
         all_rules += RESULT_RULES
     by_table: dict[Table, list[Rule]] = {name: [] for name in columns}
     for rule in all_rules:

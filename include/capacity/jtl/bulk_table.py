@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from include.capacity.histogram import Histogram
 from include.capacity.jtl.seconds import Seconds
-from include.capacity.protocol import OUTCOMES, SecondRow
+from include.capacity.protocol import OUTCOMES, Outcome, SecondRow
 
 Ints = npt.NDArray[np.int64]
 
@@ -109,6 +109,19 @@ class SecondTable:
         labels = tuple(self.labels[number] for number in numbers)
         keys, cells = _renumbered(self.keys, _BUCKET_BITS, renumber), _renumbered(self.cells, 0, renumber)
         return SecondTable(labels, keys, self.counts, cells, self.values)
+
+    def counts_by_second(self) -> tuple[dict[int, int], dict[tuple[int, str, Outcome], int]]:
+        """Transactions by the second of their end; and by second of the intended start, label and outcome."""
+        ended = (self.cells & 7) == KIND_COMPLETED
+        seconds = (self.cells[ended] >> _SECOND_SHIFT) - SECOND_OFFSET
+        completed = dict(zip(seconds.tolist(), self.values[ended].tolist(), strict=True))
+        cells, counts = added_up(self.keys >> _BUCKET_BITS, self.counts)
+        started: dict[tuple[int, str, Outcome], int] = {}
+        for cell, count in zip(cells.tolist(), counts.tolist(), strict=True):
+            if cell & 7 < len(OUTCOMES):
+                label = self.labels[cell >> _LABEL_SHIFT & (MAX_LABELS - 1)]
+                started[(cell >> _SECOND_SHIFT) - SECOND_OFFSET, label, OUTCOMES[cell & 7]] = count
+        return completed, started
 
     def seconds(self) -> Seconds:
         """The same as the shard reports it, with a `Histogram` for each second, label and outcome."""

@@ -1,20 +1,26 @@
 """Compares what the shards reported live with what JMeter recorded: two ways of the same rows, which must agree.
 
-The answer stands on the live way: a follower's histograms, second by second, through the store. The other way is the
-results file itself, read as a whole at the end. Only the end of a shard that died may differ.
+The answer stands on the live way: a follower's histograms, second by second, through the store, added up by the
+conductor. The other way is the results file itself, read as a whole at the end. Reports and results of a shard must be
+equal but for the end of one that died; the seconds that a probe was judged on may miss what came late, nothing else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from include.capacity.histogram import Histogram
 from include.capacity.jtl.bulk_result import JtlAggregate, LabelOutcome
-from include.capacity.protocol import ShardReport
+from include.capacity.jtl.bulk_table import SecondTable
+from include.capacity.models import FleetSecond
+from include.capacity.protocol import Outcome, ShardReport
 
 State = Literal["equal", "incomplete", "different"]
+MAX_MISSED_RATIO = 0.01
+"""Share of the transactions that ended in a probe's seconds that may have come too late for its judgement."""
 _SHOWN = 3
 
 
@@ -71,6 +77,62 @@ class Reconciled:
     reported: int
     recorded: int
     told: str = ""
+
+
+@dataclass(slots=True)
+class RecordedSeconds:
+    """What all shards recorded in some seconds; by the second of their end, and of their start."""
+
+    completed: Counter[int] = field(default_factory=Counter)
+    started: Counter[tuple[int, str, Outcome]] = field(default_factory=Counter)
+
+    def add(self, table: SecondTable, wanted: Container[int]) -> None:
+        """Adds those seconds of a table that are wanted."""
+        completed, started = table.counts_by_second()
+        self.completed.update({second: count for second, count in completed.items() if second in wanted})
+        self.started.update({key: count for key, count in started.items() if key[0] in wanted})
+
+
+@dataclass(frozen=True, slots=True)
+class ReconciledProbe:
+    """How the seconds that a probe was judged on compare with what was recorded.
+
+    Attributes:
+        judged, recorded: transactions that ended in its seconds.
+    """
+
+    stage: str
+    number: int
+    state: State
+    judged: int
+    recorded: int
+    told: str = ""
+
+
+def reconcile_probe(
+    stage: str, number: int, seconds: Sequence[FleetSecond], recorded: RecordedSeconds
+) -> ReconciledProbe:
+    """Nothing may be judged that was not recorded, and at most `MAX_MISSED_RATIO` may be missed."""
+    judged = sum(second.completed for second in seconds)
+    ended = sum(recorded.completed[second.second] for second in seconds)
+    live: Counter[LabelOutcome] = Counter()
+    kept: Counter[LabelOutcome] = Counter()
+    for second in seconds:
+        for (label, outcome), histogram in second.rows.items():
+            live[label, outcome] += histogram.total
+            kept[label, outcome] += recorded.started[second.second, label, outcome]
+    told, missed = "", ended - judged
+    invented = sorted(key for key in live if live[key] > kept[key])
+    early = [second.second for second in seconds if second.completed > recorded.completed[second.second]]
+    if invented:
+        each = (f"{_name(key)}: {live[key]} judged, {kept[key]} recorded" for key in invented)
+        told = f"more was judged than recorded: {_listed(each, '; ')}"
+    elif early:
+        told = f"more transactions were judged than recorded in the seconds {_listed(early)}"
+    elif missed > max(2, MAX_MISSED_RATIO * ended):
+        told = f"of {ended} transactions that ended in its seconds, the judgement missed {missed}"
+    sentence = f"probe {number} of {stage}: {told}" if told else ""
+    return ReconciledProbe(stage, number, "different" if told else "equal", judged, ended, sentence)
 
 
 def reconcile(shard: int, incarnation: str, live: Reported, kept: Recorded) -> Reconciled:

@@ -112,7 +112,8 @@ class FleetView:
         return self._sizes
 
     def seconds(self, start: int, end: int) -> list[FleetSecond]:
-        """The seconds start … end - 1, empty ones included; shards that do not cover a second are `missing` in it."""
+        """The seconds start … end - 1, empty ones included; shards that do not cover a second, or whose report of it
+        could not be read, are `missing` in it."""
         return [self._second(second) for second in range(start, end)]
 
     def forget_before(self, second: int) -> None:
@@ -142,6 +143,9 @@ class FleetView:
                 missing.append(shard)
                 continue
             before = self._covering(shard, second - 1)
+            if before is not None and self._lost_between(before, report):
+                missing.append(shard)
+                continue
             if before is not None and before.incarnation != report.incarnation:
                 restarted.append(shard)
             if before is None or before is not report:
@@ -178,6 +182,13 @@ class FleetView:
             sizes=content.sizes,
             own_errors=own_errors,
         )
+
+    def _lost_between(self, before: ShardReport, report: ShardReport) -> bool:
+        """Whether a report in between could not be read: what it held of the second is not known."""
+        if before.incarnation != report.incarnation:
+            return False
+        between = range(before.number + 1, report.number)
+        return any((report.shard, report.incarnation, number) not in self._known for number in between)
 
     def _covering(self, shard: int, second: int) -> ShardReport | None:
         """The first report published at or after the end of a second: the shard's state then."""

@@ -102,3 +102,11 @@ def test_forgetting_keeps_totals_and_drops_late_rows() -> None:
     view.add(replace(report(0, 1), number=4, published_at=105.0))
     assert view.seconds(101, 102)[0].offered == 0
     assert view.totals().transactions == 45
+
+
+def test_a_report_that_could_not_be_read_makes_its_second_unknown_and_no_other() -> None:
+    view = FleetView(2)
+    for shard, number in itertools.product(range(2), range(5)):
+        if (shard, number) != (1, 2):
+            view.add(report(shard, number))
+    assert [second.missing for second in view.seconds(100, 105)] == [(), (), (1,), (), ()]

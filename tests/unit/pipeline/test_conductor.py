@@ -237,3 +237,20 @@ def test_an_unreadable_report_is_left_out(store: ArtefactStore) -> None:
     fleet._number[0] = number + 1
     result, _ = conducted.run_step(PROBE, 0, transactions_per_arrival=1.0)
     assert result.validity.status == "valid", result.validity
+
+
+def test_an_unreadable_report_of_the_step_makes_the_probe_invalid_never_short(store: ArtefactStore) -> None:
+    fleet = SimulatedFleet(store, shards=1)
+    conducted = conductor(fleet)
+    conducted.wait_ready(10)
+    spoil_at = fleet.now + 6
+    original = fleet.store.write
+
+    def write(path: str, data: bytes) -> None:
+        spoiled = "reports" in path and spoil_at < fleet.now < spoil_at + 1.2
+        original(path, data[: len(data) // 2] if spoiled else data)
+
+    fleet.store.write = write  # type: ignore[method-assign]
+    result, _ = conducted.run_step(PROBE, 0, transactions_per_arrival=1.0)
+    assert (result.validity.status, result.sustainable) == ("invalid", None)
+    assert "Shard 0 did not report" in result.validity.reasons[0]

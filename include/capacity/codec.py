@@ -71,6 +71,7 @@ def probe_from_json(raw: Mapping[str, Any]) -> ProbeResult:
             overloaded=bool(raw.get("overloaded", False)),
             in_flight_mean=_number(raw.get("in_flight_mean", 0.0)),
             changes=_texts(raw.get("changes", ())),
+            tail_goodput_tps=_number(raw.get("tail_goodput_tps", 0.0)),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InvalidData(f"not a probe result: {error!r}.") from None
@@ -161,6 +162,11 @@ def _step(raw: Mapping[str, Any]) -> Step:
         hold_s=_number(raw["hold_s"]),
         discard_s=_number(raw["discard_s"]),
         why=str(raw["why"]),
+        well_p50_ms=_optional(raw.get("well_p50_ms")),
+        replace_first=bool(raw.get("replace_first", False)),
+        least_s=_optional(raw.get("least_s")),
+        rise_from_tps=_number(raw.get("rise_from_tps", 0.0)),
+        rise_s=_number(raw.get("rise_s", 0.0)),
     )
 
 
@@ -179,6 +185,8 @@ def _condition_result(raw: Mapping[str, Any]) -> ConditionResult:
         met=bool(raw["met"]),
         windows=int(raw["windows"]),
         windows_missed=int(raw["windows_missed"]),
+        share=_optional(raw.get("share")),
+        share_error=_optional(raw.get("share_error")),
     )
 
 

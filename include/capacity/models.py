@@ -140,13 +140,32 @@ StepKind = Literal["smoke", "warm", "ramp", "probe", "soak", "rest"]
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What to do next: hold a rate for a time. The first `discard_s` seconds are recorded but not judged."""
+    """What to do next: hold a rate for a time. The first `discard_s` seconds are recorded but not judged.
+
+    Attributes:
+        well_p50_ms: a rest may end as soon as the median latency is at or below this; None holds it to its end.
+        replace_first: the instances are replaced before the rate is held.
+        least_s: a soak may end, met beyond doubt and without a trend, after so long; None holds it to its end.
+        rise_from_tps, rise_s: the rate rises evenly from the one over the other (part of `discard_s`), since a service
+            may break under a sudden rate that it holds for ever when it is warmed gently.
+    """
 
     kind: StepKind
     rate_tps: float
     hold_s: float
     discard_s: float
     why: str
+    well_p50_ms: float | None = None
+    replace_first: bool = False
+    least_s: float | None = None
+    rise_from_tps: float = 0.0
+    rise_s: float = 0.0
+
+    def rate_at(self, elapsed_s: float) -> float:
+        """The rate so long after the step's start, in transactions per second."""
+        if elapsed_s >= self.rise_s:
+            return self.rate_tps
+        return self.rise_from_tps + (self.rate_tps - self.rise_from_tps) * max(elapsed_s, 0.0) / self.rise_s
 
 
 HOLD_COMPLETE = "hold complete"  # the stop of a step that was held to its end
@@ -170,6 +189,8 @@ class ConditionResult:
         value: the worst window's; None when there was nothing to judge (`windows` is 0), or when it falls on
             transactions that never came back (`met` is False).
         windows, windows_missed: windows that could be judged, and those beyond the limit.
+        share, share_error: share of the transactions that spend the condition's allowance (slow or failed ones) and its
+            standard error; None for a metric without such a share, or with too few seconds to tell.
     """
 
     condition: SloCondition
@@ -177,6 +198,8 @@ class ConditionResult:
     met: bool
     windows: int = 1
     windows_missed: int = 0
+    share: float | None = None
+    share_error: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +224,8 @@ class ProbeResult:
             noise.
         in_flight_mean: mean of the arrivals in flight over the measured seconds.
         changes: what changed in the environment under the step, as sentences.
+        tail_goodput_tps: transactions per second that ended well in the last three measured seconds: what a service
+            that fell behind still does.
     """
 
     stage: str
@@ -227,6 +252,7 @@ class ProbeResult:
     overloaded: bool = False
     in_flight_mean: float = 0.0
     changes: tuple[str, ...] = ()
+    tail_goodput_tps: float = 0.0
 
     @property
     def load_s(self) -> float:
@@ -271,7 +297,14 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class SearchSettings:
-    """Bounds and windows of a search; all from the profile. `resolution` is the wanted hi/lo - 1 of the bracket."""
+    """Bounds and windows of a search; all from the profile.
+
+    Attributes:
+        resolution: the wanted hi/lo - 1 of the bracket.
+        prior_tps: an earlier answer; it shortens the way, and is not trusted.
+        safe: for those who must not be told too much: longer soaks, a little lower, and a lower report.
+        can_replace: instances that do not recover may be replaced.
+    """
 
     lower_tps: float
     upper_tps: float
@@ -286,6 +319,8 @@ class SearchSettings:
     max_load_s: float
     max_invalid_repeats: int
     prior_tps: float | None = None
+    safe: bool = False
+    can_replace: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -155,6 +155,9 @@ class Search(Section):
     rest_s: Annotated[Seconds, Field(alias="rest")]
     max_load_s: Annotated[Seconds, Field(alias="max_load", gt=0)]
     max_invalid_repeats: Annotated[int, Field(ge=0, strict=True)] = 3
+    safe: Switch = False
+    use_prior: Switch = True
+    replace_instances: Switch = False
 
     @model_validator(mode="after")
     def _bounds(self) -> Search:
@@ -288,6 +291,8 @@ class ServiceProfile(Section):
             max_load_s=search.max_load_s,
             max_invalid_repeats=search.max_invalid_repeats,
             prior_tps=prior_tps,
+            safe=search.safe,
+            can_replace=search.replace_instances,
         )
 
     def validity_limits(self) -> ValidityLimits:

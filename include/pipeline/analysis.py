@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import platform
 import re
 import tempfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from include.capacity.baseline.comparison import Comparison, compare
+from include.capacity.baseline.prior import prior_tps
 from include.capacity.cost import Cost, run_cost
+from include.capacity.errors import HeadroomError
 from include.capacity.models import Answer
 from include.capacity.report.codec import from_json, to_json
 from include.capacity.report.facts import (
@@ -28,7 +32,7 @@ from include.capacity.report.facts import (
     Sizes,
     Versions,
 )
-from include.capacity.report.result import build_result, level_of, result_text
+from include.capacity.report.result import build_result, level_of, result_text, slo_text
 from include.capacity.report.tables import health_table, probes_table
 from include.capacity.validity.series import load_seconds, seen_ratio, series_row
 from include.environment.journal import JOURNAL
@@ -44,6 +48,8 @@ from include.pipeline.run_folder import ANSWER_PATH, COLLECTED_PATH, RESULT_PATH
 from include.pipeline.run_plan import STAGES, RunPlan
 from include.pipeline.validating import validate_run
 from include.store.artefacts import ArtefactStore
+
+log = logging.getLogger(__name__)
 
 QUALITY_PATH = "data-quality.json"
 COMPARISON_PATH = "comparison.json"
@@ -123,6 +129,21 @@ def _shard_table(plan: RunPlan, folder: RunFolder) -> list[dict[str, Any]]:
     ]
 
 
+def with_prior(plan: RunPlan, installation: Installation) -> RunPlan:
+    """The plan with the newest comparable answer as its prior. A history that cannot be read stops no run."""
+    if not plan.profile.search.use_prior:
+        return plan
+    conditions = {
+        "SLO": slo_text(plan.profile.slo_conditions()),
+        "instances": str(plan.profile.prescale.instances),
+    }
+    try:
+        return replace(plan, prior_tps=prior_tps(_history(installation).levels(plan.service), conditions))
+    except HeadroomError as error:
+        log.warning("The search begins without a prior: %s", error)
+        return plan
+
+
 def compare_with_history(plan: RunPlan, folder: RunFolder, installation: Installation) -> Comparison:
     """Stores the verdict. Earlier publications of this very run do not count as history."""
     history = _history(installation)
@@ -179,7 +200,7 @@ def run_facts(plan: RunPlan, folder: RunFolder) -> RunFacts:
         transactions_per_arrival=smoke.get("transactions_per_arrival", 1.0),
         probes=probes,
         method=Method(
-            search=profile.search_settings(),
+            search=plan.search_settings(),
             limits=profile.validity_limits(),
             arrivals=profile.load.arrivals,
             shards=profile.load.fleet.shards,

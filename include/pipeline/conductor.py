@@ -16,7 +16,7 @@ from include.capacity.errors import HeadroomError, InvalidData, NotReady, RunSto
 from include.capacity.fleet import FleetTotals, FleetView
 from include.capacity.histogram import Histogram
 from include.capacity.judgement.probe import judge
-from include.capacity.judgement.watching import watch
+from include.capacity.judgement.watching import Watch
 from include.capacity.models import HOLD_COMPLETE, FleetSecond, ProbeResult, Slo, Step, ValidityLimits
 from include.capacity.protocol import COMMAND_PATH, Command, ShardReport, report_path, shard_folder
 from include.capacity.validity.checks import Surroundings
@@ -28,6 +28,7 @@ from include.store.artefacts import ArtefactStore
 log = logging.getLogger(__name__)
 
 POLL_S = 0.2
+RISE_EVERY_S = 0.4
 REPORT_GRACE_S = 2.2  # a report is published each second; this long after a second's end it must be here
 MISSING_AFTER_S = 5.0  # a shard silent for so long is missing
 STORE_PATIENCE_S = 30.0  # a store that fails for longer fails the stage
@@ -127,6 +128,14 @@ class Conductor:
         if (reason := self._stop_reason()) is not None:
             self.stand_down()
             raise RunStopped(reason)
+
+    def _raise(self, rate_per_s: float) -> None:
+        """Follows a rising rate, a few times a second at most; what the store does not take is tried at the next poll."""
+        if rate_per_s != self._rate_per_s and self._clock.now() - self._sent_at >= RISE_EVERY_S:
+            try:
+                self.command(rate_per_s)
+            except StoreError as error:
+                log.warning("The rate could not be raised: %s", error)
 
     def _renew(self) -> None:
         if self._clock.now() - self._sent_at >= self._lease_s / 3:
@@ -238,13 +247,21 @@ class Conductor:
         """
         now = self._clock.now
         before = self._observed()
-        self.patiently(lambda: self.command(step.rate_tps / transactions_per_arrival))
+        watching = Watch(
+            step,
+            self._slo,
+            self._limits,
+            transactions_per_arrival=transactions_per_arrival,
+            healthy_arrival_s=healthy_arrival_s,
+        )
+        self.patiently(lambda: self.command(step.rate_at(0) / transactions_per_arrival))
         started = now()
         first = math.ceil(started + 0.15)  # the first whole second with the rate in force
         end = first + math.ceil(step.hold_s)
         stop = HOLD_COMPLETE
         while now() < end + REPORT_GRACE_S:
             self._wait()
+            self._raise(step.rate_at(now() - first) / transactions_per_arrival)
             self._renew()
             self.poll()
             seconds = self._finished_seconds(first, end)
@@ -252,14 +269,7 @@ class Conductor:
             if len(seconds) >= end - first:
                 break
             if seconds:
-                reason = watch(
-                    step,
-                    self._slo,
-                    self._limits,
-                    seconds,
-                    transactions_per_arrival=transactions_per_arrival,
-                    healthy_arrival_s=healthy_arrival_s,
-                )
+                reason = watching.see(seconds)
                 if reason is not None:
                     stop = reason
                     self.stand_down()

@@ -90,6 +90,14 @@ class Environment:
             "sizes": {name: group[name] for name in SIZES},
         }
 
+    def replace_instances(self) -> float:
+        """Terminates the group's instances and waits until as many fresh ones are ready; returns the seconds."""
+        instances = [entry["InstanceId"] for entry in self.group()["Instances"]]
+        log.info("Replacing %s.", ", ".join(instances))
+        for instance in instances:
+            self.groups.terminate(instance)
+        return self.wait_for_size(len(instances), self.profile.prescale.ready_within_s)
+
     def wait_for_size(self, size: int, within_s: float, sleep: Callable[[float], None] = time.sleep) -> float:
         """Waits until exactly `size` instances are InService and healthy in the target group; returns the seconds.
 

@@ -77,7 +77,7 @@ def judged_otherwise(folder: RunFolder) -> list[str]:
 def decided_otherwise(folder: RunFolder) -> list[str]:
     """Decides each step again from the probes before it; a sentence for each that was recorded otherwise."""
     plan, probes, cuts = folder.plan(), folder.probes(), stored_cuts(folder)
-    settings, slo = plan.profile.search_settings(), plan.profile.slo_conditions()
+    settings, slo = plan.search_settings(), plan.profile.slo_conditions()
     recorded_steps = [*(probe.step for probe in probes), None]
     pairs = [
         (decide(next_step, cuts, settings, slo, probes[:number]), recorded)

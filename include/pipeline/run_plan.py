@@ -6,10 +6,11 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from include.capacity.errors import GuardRefused, InvalidData
+from include.capacity.models import SearchSettings
 from include.capacity.profile import ServiceProfile, parse_profile, with_overrides
 from include.store.artefacts import ArtefactStore
 
@@ -33,6 +34,7 @@ class RunPlan:
         profile_text: the service profile as it was at the start; `profile_source` is its file's name.
         overrides: the Params that were given (without the nulls).
         installation: name of the Airflow installation that runs it; several may share a store and an environment.
+        prior_tps: the answer of an earlier comparable run; None without one, or where the profile wants none.
     """
 
     dag_id: str
@@ -44,6 +46,10 @@ class RunPlan:
     overrides: Mapping[str, Any]
     profile: ServiceProfile
     installation: str = INSTALLATION
+    prior_tps: float | None = None
+
+    def search_settings(self) -> SearchSettings:
+        return self.profile.search_settings(self.prior_tps)
 
     @property
     def run(self) -> dict[str, str]:
@@ -107,6 +113,7 @@ def save(plan: RunPlan, store: ArtefactStore) -> None:
         "profile_source": plan.profile_source,
         "overrides": dict(plan.overrides),
         "installation": plan.installation,
+        "prior_tps": plan.prior_tps,
     }
     store.create(PLAN_PATH, json.dumps(raw, indent=1, sort_keys=True).encode())
     owner = load(store).installation
@@ -123,7 +130,7 @@ def load(store: ArtefactStore) -> RunPlan:
     """Reads the plan from a run's folder. Raises InvalidData when there is none or it cannot be read."""
     try:
         raw = store.read_json(PLAN_PATH)
-        return resolve(
+        plan = resolve(
             raw["profile_text"],
             raw["profile_source"],
             raw["overrides"],
@@ -133,5 +140,6 @@ def load(store: ArtefactStore) -> RunPlan:
             started_at=raw["started_at"],
             installation=raw.get("installation", INSTALLATION),
         )
+        return replace(plan, prior_tps=raw.get("prior_tps"))
     except (FileNotFoundError, KeyError, TypeError) as error:
         raise InvalidData(f"{store.url}/{PLAN_PATH} is not a run plan ({error!r}). Did resolve_plan succeed?") from None

@@ -85,17 +85,32 @@ def run_smoke(folder: RunFolder, plan: RunPlan, conductor: Conductor) -> Mapping
 
 
 def run_search(
-    folder: RunFolder, plan: RunPlan, conductor: Conductor, *, prior_tps: float | None, decide: Decide = next_step
+    folder: RunFolder,
+    plan: RunPlan,
+    conductor: Conductor,
+    *,
+    decide: Decide = next_step,
+    replace_instances: Callable[[], object] = lambda: None,
 ) -> None:
-    """Runs the search's steps until it wants a soak or is done. `decide` may ask for less than `next_step` does."""
-    _drive(folder, plan, conductor, stage="search", prior_tps=prior_tps, stop_before="soak", decide=decide)
+    """Runs the search's steps until it wants a soak or is done.
+
+    Args:
+        decide: may ask for less than `next_step` does.
+        replace_instances: called for a step that wants fresh ones (only if the profile allows that).
+    """
+    _drive(folder, plan, conductor, "search", decide, replace_instances, stop_before="soak")
 
 
 def run_confirm(
-    folder: RunFolder, plan: RunPlan, conductor: Conductor, *, prior_tps: float | None, decide: Decide = next_step
+    folder: RunFolder,
+    plan: RunPlan,
+    conductor: Conductor,
+    *,
+    decide: Decide = next_step,
+    replace_instances: Callable[[], object] = lambda: None,
 ) -> None:
-    """Runs soaks (and what they make necessary) until the search is done, and stores the answer."""
-    _drive(folder, plan, conductor, stage="confirm", prior_tps=prior_tps, stop_before=None, decide=decide)
+    """Runs soaks (and what they make necessary) until the search is done, and stores the answer. See `run_search`."""
+    _drive(folder, plan, conductor, "confirm", decide, replace_instances, stop_before=None)
     answer = folder.answer()
     log.info("Answer: %s", " ".join(answer.why))
     if answer.tps is None and answer.validity.status != "valid":
@@ -106,13 +121,13 @@ def _drive(
     folder: RunFolder,
     plan: RunPlan,
     conductor: Conductor,
-    *,
     stage: str,
-    prior_tps: float | None,
-    stop_before: str | None,
     decide: Decide,
+    replace_instances: Callable[[], object],
+    *,
+    stop_before: str | None,
 ) -> None:
-    settings, slo = plan.profile.search_settings(prior_tps), plan.profile.slo_conditions()
+    settings, slo = plan.search_settings(), plan.profile.slo_conditions()
     history = folder.probes()
     number = sum(probe.stage == stage for probe in history)
     if number:
@@ -126,6 +141,9 @@ def _drive(
             break
         if step.kind == stop_before:
             break
+        if step.replace_first:
+            conductor.stand_down()
+            replace_instances()
         log.info("%s at %.1f TPS for %.0f s: %s", step.kind, step.rate_tps, step.hold_s, step.why)
         result, seconds = conductor.run_step(
             step,

@@ -51,6 +51,7 @@ def _this_run(service: str) -> tuple[RunPlan, RunFolder]:
 @translated
 def resolve_plan(profile_file: str, mode: str) -> dict[str, Any]:
     """Validates profile and Params once and freezes them into the run's plan."""
+    from include.pipeline.analysis import with_prior
     from include.pipeline.installation import REPOSITORY
     from include.pipeline.run_plan import resolve, save
 
@@ -65,11 +66,13 @@ def resolve_plan(profile_file: str, mode: str) -> dict[str, Any]:
         started_at=str(context["ti"].start_date.isoformat()),
         installation=Installation.from_environment().name,
     )
+    plan = with_prior(plan, Installation.from_environment())
     save(plan, RunFolder.of(plan.service, plan.run_id).store)
     return {
         "service": plan.service,
         "run_key": plan.key,
         "overrides": dict(plan.overrides),
+        "prior_tps": plan.prior_tps,
         "plan_hash": plan.plan_hash,
     }
 
@@ -229,9 +232,9 @@ def conduct(service: str, stage: str) -> dict[str, Any]:
         if stage == "smoke":
             return dict(stages.run_smoke(folder, plan, conductor))
         if stage == "search":
-            stages.run_search(folder, plan, conductor, prior_tps=None, decide=decide)
+            stages.run_search(folder, plan, conductor, decide=decide, replace_instances=environment.replace_instances)
             return {"probes": len(folder.probes(["search"]))}
-        stages.run_confirm(folder, plan, conductor, prior_tps=None, decide=decide)
+        stages.run_confirm(folder, plan, conductor, decide=decide, replace_instances=environment.replace_instances)
     answer = folder.answer()
     return {"tps": answer.tps, "low": answer.low, "high": answer.high, "verified": answer.verified}
 

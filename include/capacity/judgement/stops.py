@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-Reason = Literal["overload", "slo", "guard", "shard"]
+Reason = Literal["overload", "slo", "met", "well", "guard", "shard"]
 
 OVERLOAD: Reason = "overload"  # the service fell behind: says something about the service
-SLO: Reason = "slo"  # the SLO can no longer be met, whatever the rest of the hold brings
+SLO: Reason = "slo"  # the SLO is missed: beyond doubt, or whatever the rest of the hold brings
+MET: Reason = "met"  # the SLO is met beyond doubt, whatever the rest of the hold brings
+WELL: Reason = "well"  # a rest: the service answers as it did before the failed probe
 GUARD: Reason = "guard"  # a shard stopped its load by itself: says nothing about the service
 SHARD: Reason = "shard"  # a shard is missing or was started anew: says nothing about the service
 

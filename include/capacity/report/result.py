@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from include.capacity.baseline.comparison import Comparison, RunLevel
-from include.capacity.models import METRICS, ConditionResult, ProbeResult, SloCondition, Validity
+from include.capacity.models import METRICS, ConditionResult, ProbeResult, Slo, SloCondition, Validity
 from include.capacity.report.codec import to_json
 from include.capacity.report.facts import Environment, RunFacts, Sizes
 from include.capacity.report.schema import SCHEMA_VERSION, check_result
@@ -107,7 +107,7 @@ def conditions_of(result: Mapping[str, Any]) -> dict[str, str]:
     environment = result["environment"]
     during = environment["sizes_during"]
     return {
-        "SLO": "; ".join(condition["text"] for condition in result["slo"]),
+        "SLO": _joined(condition["text"] for condition in result["slo"]),
         "JMeter plan": result["plan_hash"][:12],
         "instances": "unknown" if during is None else str(during["desired"]),
         "instance type": environment["instance_type"],
@@ -124,6 +124,15 @@ def acceptable(result: Mapping[str, Any]) -> bool:
         and result["answer"]["tps"] is not None
         and verdict not in ("regression", "rerun")
     )
+
+
+def slo_text(slo: Slo) -> str:
+    """An SLO in words, as in `conditions_of`."""
+    return _joined(condition_text(condition) for condition in slo.conditions)
+
+
+def _joined(conditions: Iterable[str]) -> str:
+    return "; ".join(conditions)
 
 
 def condition_text(condition: SloCondition) -> str:
@@ -199,6 +208,8 @@ def _condition_result(result: ConditionResult) -> dict[str, Any]:
         "met": result.met,
         "windows": result.windows,
         "windows_missed": result.windows_missed,
+        "share": _rounded(result.share, 6),
+        "share_error": _rounded(result.share_error, 6),
     }
 
 

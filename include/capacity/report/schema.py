@@ -161,6 +161,8 @@ _PROBE = _object(
                     "met": _flag("Whether the condition held."),
                     "windows": _count("Windows judged."),
                     "windows_missed": _count("Windows beyond the limit."),
+                    "share": _nullable(_number("Share of the transactions that were slow, failed or unhappy.")),
+                    "share_error": _nullable(_number("Standard error of the share.")),
                 },
             ),
         ),
@@ -222,7 +224,7 @@ _TOP: dict[str, _Schema] = {
     "method": _object(
         "How it was measured.",
         {
-            "search": _map("Settings of the search; units in the names.", {"type": ["number", "null"]}),
+            "search": _map("Settings of the search; units in the names.", {"type": ["number", "boolean", "null"]}),
             "limits": _map("Beyond any of these a probe is invalid.", {"type": "number"}),
             "arrivals": _choice("Distribution of the gaps between arrivals.", "poisson", "even"),
             "shards": _count("Load generators.", minimum=1),

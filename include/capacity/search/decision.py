@@ -11,20 +11,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from include.capacity.models import Done, ProbeResult, SearchSettings, Slo, Step
 from include.capacity.search import answers
+from include.capacity.search.estimate import crossing_tps, excess
 from include.capacity.search.evidence import PROBE, SOAK, Evidence, Trial, weigh
 from include.capacity.search.steps import StepMaker, rounded
 
 PRIOR_WARM, PRIOR_START = 0.5, 0.85  # of the prior: the warm-up, and the first step of the ramp
-SOAK_BACKOFF = 0.985  # of the highest pass: short probes overstate
-STEP_DOWN, LOWEST_STEP_DOWN = 0.975, 0.88  # after a failed soak
-MAX_FAILED_SOAKS = 5
+SOAK_BACKOFF = 0.985  # of the expected limit: short probes overstate
+SHORT_BIAS = 0.98  # what short probes overstate on average
+CLOSED = 1.03  # a limit is not expected farther above the highest pass
+STEP_DOWN = 0.965  # after a failed soak, at least
+LOWEST_STEP_DOWN = (0.95, 0.91, 0.88)  # after the first, second and further failed soaks, at most
+LONG_ENOUGH = 0.6  # of the soak's length: a failed one that was held for so long tells by how much
+MAX_FAILED_SOAKS = 8
+STEEPNESS = 25.0  # logits of the share of bad transactions for each unit of the rate's logarithm, a typical queue's
+EASE = -1.0  # logits: a soak whose share was so far below the allowance was passed with ease
+CLIMB, CLIMBED = 1.035, 1.3  # each step of the climb after it, and its end
+UNSTEADY_SOAK = 1.5  # so many times longer is the soak of a service that does less at times than at others
 RESOAK_GAP = 1.03  # between a verified rate and a higher pass: worth another soak
 WIDE_GAP = 1.08  # between a verified rate and the next failure: worth one more soak
 MAX_RESTS = 4
-WELL_FACTOR, WELL_MARGIN_MS = 1.5, 5.0  # well again: the median latency within this of the healthy one
+EASY_POWER = 1.5  # the ramp's factor to this power while the service does not feel the load
+EASY_P50 = 1.1
 NEAR, CONFIRMED = 1.1, 3  # so many failures up to this factor above the lowest one leave no doubt
 EASY_SHARE = 0.7  # of a limit: a soak that stays below it was passed with ease
 
@@ -73,9 +84,11 @@ def _repeat(
     if last.step.kind == "rest":
         if history[-1] is not last:
             return None
-        return make.rest(_good(settings, evidence), 2.0, f"The rest before was {last.validity.status}: {reason}")
+        why = f"The rest before was {last.validity.status}: {reason}"
+        return make.rest(_good(settings, evidence), 2.0, why, well_p50_ms=evidence.well_p50_ms)
     if last.validity.status == "invalid" and history[-1] is last:
-        return make.rest(_good(settings, evidence), 1.0, f"The probe before was invalid: {reason}")
+        why = f"The probe before was invalid: {reason}"
+        return make.rest(_good(settings, evidence), 1.0, why, well_p50_ms=evidence.well_p50_ms)
     if history[-1] is not last and not _is_well(history[-1], evidence):
         return None
     return make.make(last.step.kind, last.step.rate_tps, f"Repeated, since it was {last.validity.status}: {reason}")
@@ -108,12 +121,17 @@ def _recover(
     if last.step.kind != "rest":
         if last.sustainable is not False:
             return None
-        return make.rest(good, 1.0, f"{last.step.rate_tps:g} tps failed; rest until the service is well again.")
+        why = f"{last.step.rate_tps:g} tps failed; rest until the service is well again."
+        return make.rest(good, 1.0, why, well_p50_ms=evidence.well_p50_ms)
     if _is_well(last, evidence) or not any(trial.passed for trial in evidence.trials):
         return None  # a service that never was well cannot get well again
     rests = _rests(history)
     if rests < MAX_RESTS:
-        return make.rest(good, 2.0**rests, "The service is not yet well again after the probe before.")
+        why = "The service is not yet well again after the probe before."
+        return make.rest(good, 2.0**rests, why, well_p50_ms=evidence.well_p50_ms)
+    if settings.can_replace and rests == MAX_RESTS:
+        why = f"The service did not recover in {rests} rests; its instances are replaced."
+        return make.rest(good, 2.0, why, well_p50_ms=evidence.well_p50_ms, replace_first=True)
     sentence = f"The service did not recover at {last.step.rate_tps:g} tps in {rests} rests."
     verified = evidence.verified
     if verified is not None:
@@ -136,10 +154,10 @@ def _is_well(rest: ProbeResult, evidence: Evidence) -> bool:
         return True
     if rest.validity.status == "invalid" or rest.sustainable is False:
         return False
-    healthy, median = evidence.healthy_p50_ms, rest.latency_ms.get("p50")
+    well, median = evidence.well_p50_ms, rest.latency_ms.get("p50")
     if median is None:
         return False
-    return healthy is None or median <= WELL_FACTOR * healthy + WELL_MARGIN_MS
+    return well is None or median <= well
 
 
 def _good(settings: SearchSettings, evidence: Evidence) -> float:
@@ -177,11 +195,11 @@ def _bracket_step(settings: SearchSettings, make: StepMaker, evidence: Evidence)
         return make.make("ramp", settings.lower_tps, f"{high.rate_tps:g} tps failed; start from the lowest rate.")
     if low.rate_tps >= settings.upper_tps:
         return None
-    if high is None or high.rate_tps > low.rate_tps * settings.ramp_factor * 1.1:
-        return _up(settings, make, low, high)
-    middle = rounded(math.sqrt(low.rate_tps * high.rate_tps))
-    if high.rate_tps / low.rate_tps - 1 > settings.resolution and low.rate_tps < middle < high.rate_tps:
-        return make.make("probe", middle, f"Between {low.rate_tps:g} tps (passed) and {high.rate_tps:g} tps (failed).")
+    if high is None or high.rate_tps > low.rate_tps * settings.ramp_factor**EASY_POWER * 1.1:
+        return _up(settings, make, evidence, low, high)
+    between = rounded(crossing_tps(low, high, evidence.in_a_row))
+    if high.rate_tps / low.rate_tps - 1 > settings.resolution and low.rate_tps < between < high.rate_tps:
+        return make.make("probe", between, f"Between {low.rate_tps:g} tps (passed) and {high.rate_tps:g} tps (failed).")
     if high.weight < PROBE:
         return make.make("probe", high.rate_tps, f"{high.rate_tps:g} tps has failed a short ramp step only.")
     if low.weight < PROBE:
@@ -196,10 +214,19 @@ def _first(settings: SearchSettings, make: StepMaker) -> Step:
     return make.make("warm", PRIOR_WARM * prior, f"Half of the prior, {prior:g} tps: warm up before the ramp.")
 
 
-def _up(settings: SearchSettings, make: StepMaker, low: Trial, high: Trial | None) -> Step:
+def _is_easy(low: Trial, evidence: Evidence) -> bool:
+    """The service does not feel the rate: hardly a bad transaction, and the median latency of the lowest rates."""
+    healthy, p50 = evidence.healthy_p50_ms, low.result.latency_ms.get("p50")
+    if healthy is None or p50 is None or p50 > EASY_P50 * healthy:
+        return False
+    conditions = low.result.conditions
+    return bool(conditions) and all(condition.share == 0 for condition in conditions)
+
+
+def _up(settings: SearchSettings, make: StepMaker, evidence: Evidence, low: Trial, high: Trial | None) -> Step:
     prior, factor = settings.prior_tps, settings.ramp_factor
     why = f"{low.rate_tps:g} tps passed."
-    rate = low.rate_tps * factor
+    rate = low.rate_tps * (factor**EASY_POWER if _is_easy(low, evidence) else factor)
     if prior is not None:
         if low.result.step.kind == "warm":
             rate, why = PRIOR_START * prior, f"Just below the prior, {prior:g} tps."
@@ -223,9 +250,22 @@ def _soak(settings: SearchSettings, make: StepMaker, evidence: Evidence) -> Step
     if low is None:
         return _out_of_budget(settings, evidence)
     at_upper = low.rate_tps >= settings.upper_tps
-    rate = low.rate_tps if at_upper else max(SOAK_BACKOFF * low.rate_tps, settings.lower_tps)
-    step = make.make("soak", rate, _soak_why(low, high))
+    rate = low.rate_tps if at_upper else _soak_rate(settings, low, high)
+    step = make.make("soak", rate, _soak_why(low, high), **_length(evidence))
     return step if _affordable(settings, evidence, step) else _out_of_budget(settings, evidence)
+
+
+def _length(evidence: Evidence) -> dict[str, Any]:
+    """How long a soak is: the more the service was seen to vary, the longer."""
+    if evidence.unsteady:
+        return {"factor": UNSTEADY_SOAK}
+    return {"calm": all(soak.passed for soak in evidence.soaks)}
+
+
+def _soak_rate(settings: SearchSettings, low: Trial, high: Trial | None) -> float:
+    """A little below where the limit is expected."""
+    expected = low.rate_tps if high is None else min(crossing_tps(low, high), CLOSED * low.rate_tps)
+    return max(SHORT_BIAS * SOAK_BACKOFF * expected, settings.lower_tps)
 
 
 def _soak_why(low: Trial, high: Trial | None) -> str:
@@ -242,38 +282,66 @@ def _after_failed_soak(
         return answers.at_most(last.rate_tps, f"Even the lowest rate, {last.rate_tps:g} tps, failed its soak.")
     if len(failed) >= MAX_FAILED_SOAKS:
         return answers.at_most(last.rate_tps, f"{len(failed)} soaks failed, the last at {last.rate_tps:g} tps.")
-    step = make.make("soak", step_down(settings, last), f"The soak at {last.rate_tps:g} tps failed.")
+    rate = step_down(settings, last, len(failed))
+    step = make.make("soak", rate, f"The soak at {last.rate_tps:g} tps failed.", **_length(evidence))
     return step if _affordable(settings, evidence, step) else _out_of_budget(settings, evidence)
 
 
-def step_down(settings: SearchSettings, failed: Trial) -> float:
-    """The next rate after a failed soak: 2.5 % lower, or down to what the service still did well, at most 12 %."""
-    rate = failed.rate_tps
-    goodput = SOAK_BACKOFF * failed.result.goodput_tps
-    return max(min(STEP_DOWN * rate, max(goodput, LOWEST_STEP_DOWN * rate)), settings.lower_tps)
+def step_down(settings: SearchSettings, failed: Trial, count: int = 1) -> float:
+    """The next rate after the `count`th failed soak.
+
+    2.5 % lower, and with each failure farther; or down to what the service still did well, at most 12 %.
+    """
+    rate, left = failed.rate_tps, SOAK_BACKOFF * failed.result.tail_goodput_tps
+    floor = LOWEST_STEP_DOWN[min(count, len(LOWEST_STEP_DOWN)) - 1] * rate
+    above = excess(failed.result)
+    if failed.result.overloaded or above is None:
+        return max(min(max(left, floor), STEP_DOWN * rate), settings.lower_tps)
+    expected = SOAK_BACKOFF * math.exp(-above / STEEPNESS) * rate
+    if failed.result.measured_s < LONG_ENOUGH * settings.soak_s:  # the share of a short hold says little
+        expected = min(expected * STEP_DOWN ** (count - 1), STEP_DOWN * rate)
+    return max(expected, floor, settings.lower_tps)
 
 
 def _after_passed_soak(settings: SearchSettings, make: StepMaker, evidence: Evidence, verified: Trial) -> Step | Done:
     high, low = evidence.high, evidence.low
+    climb = _climb(settings, make, evidence, verified)
+    if climb is not None and _affordable(settings, evidence, climb):
+        return climb
     since = low is not None and low.order > evidence.soaks[-1].order
     step: Step | None = None
     if high is not None and _is_suspicious(high, verified, evidence):
         why = f"The soak passed with ease, {high.rate_tps:g} tps failed short tests only: test it again."
         step = make.make("probe", high.rate_tps, why)
     elif low is not None and since and SOAK_BACKOFF * low.rate_tps > verified.rate_tps * RESOAK_GAP:
-        step = make.make("soak", SOAK_BACKOFF * low.rate_tps, "A higher rate has passed since the last soak.")
+        step = make.make("soak", SOAK_BACKOFF * low.rate_tps, "A higher rate has passed since the last soak.", **_length(evidence))
     elif (
         high is not None and high.rate_tps > verified.rate_tps * WIDE_GAP and _failed_soaks(evidence) < MAX_FAILED_SOAKS
     ):
         rate = math.sqrt(verified.rate_tps * high.rate_tps)
         if high.weight == SOAK:
             rate = max(rate, step_down(settings, high))
-        step = make.make("soak", rate, f"The gap up to {high.rate_tps:g} tps (failed) is wide: one more soak in it.")
+        step = make.make("soak", rate, f"The gap up to {high.rate_tps:g} tps (failed) is wide: one more soak in it.", **_length(evidence))
     if step is None:
         return answers.verified_answer(settings, evidence, verified)
     if not _affordable(settings, evidence, step):
         return _out_of_budget(settings, evidence)
     return step
+
+
+def _climb(settings: SearchSettings, make: StepMaker, evidence: Evidence, verified: Trial) -> Step | None:
+    """Up from a soak that was passed with ease, in small steps and without a rest: what failed before may have failed
+    because the service was hit while it was cold or hurt."""
+    above = excess(verified.result)
+    since = [trial for trial in evidence.trials if trial.order > verified.order]
+    if above is None or above > EASE or any(not trial.passed for trial in since):
+        return None
+    top = max((trial.rate_tps for trial in since), default=verified.rate_tps)
+    high = evidence.high
+    if top >= CLIMBED * verified.rate_tps or top >= settings.upper_tps or (high is not None and high.weight == SOAK):
+        return None
+    rate = min(CLIMB * top, settings.upper_tps)
+    return make.make("probe", rate, f"The soak at {verified.rate_tps:g} tps was passed with ease: climb from there.")
 
 
 def _failed_soaks(evidence: Evidence) -> int:

@@ -14,6 +14,9 @@ from include.capacity.models import ProbeResult, StepKind
 
 WEIGHT: dict[StepKind, int] = {"warm": 1, "ramp": 1, "probe": 2, "soak": 3}  # the longer, the more it says
 PROBE, SOAK = WEIGHT["probe"], WEIGHT["soak"]
+CLEARLY_BELOW = 0.97
+LATE_S = 30.0
+WELL_FACTOR, WELL_MARGIN_MS = 1.5, 5.0  # well again: the median latency within this of the healthy one
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,28 @@ class Evidence:
         )
 
     @property
+    def in_a_row(self) -> int:
+        """Probes at the end that passed (as a positive number) or failed (as a negative one), without one that did not."""
+        probes = [trial.passed for trial in self.trials if trial.weight == PROBE]
+        if not probes:
+            return 0
+        count = next((count for count, passed in enumerate(reversed(probes)) if passed != probes[-1]), len(probes))
+        return count if probes[-1] else -count
+
+    @property
+    def unsteady(self) -> bool:
+        """Whether the service did less at times than at others: a soak fell behind after it had kept up for a while, or a
+        probe failed clearly below a rate that passed another one."""
+        best = max((trial.rate_tps for trial in self.trials if trial.passed and trial.weight >= PROBE), default=0.0)
+        return any(
+            trial.result.overloaded and trial.rate_tps <= best and trial.result.load_s >= LATE_S
+            if trial.weight == SOAK
+            else trial.weight == PROBE and trial.rate_tps < CLEARLY_BELOW * best
+            for trial in self.trials
+            if not trial.passed
+        )
+
+    @property
     def healthy_p50_ms(self) -> float | None:
         """The median latency at low rates: of the passes up to 0.7 of the highest, else of all."""
         low = self.low
@@ -77,6 +102,12 @@ class Evidence:
         light = [trial for trial in self.passes if trial.rate_tps <= 0.7 * low.rate_tps] or list(self.passes)
         medians = sorted(trial.result.latency_ms["p50"] for trial in light if "p50" in trial.result.latency_ms)
         return medians[len(medians) // 2] if medians else None
+
+    @property
+    def well_p50_ms(self) -> float | None:
+        """The median latency at or below which a rest shows a healthy service."""
+        healthy = self.healthy_p50_ms
+        return None if healthy is None else WELL_FACTOR * healthy + WELL_MARGIN_MS
 
 
 def weigh(history: Sequence[ProbeResult]) -> Evidence:
@@ -111,7 +142,6 @@ def _overruled(failure: Trial, trials: Iterable[Trial]) -> bool:
 
 
 def _is_doubted(failure: Trial, trials: Sequence[Trial]) -> bool:
-    soft_ramp = failure.weight < PROBE and not failure.result.overloaded
     contradicted = failure.weight < SOAK and any(
         trial.passed
         and trial.order < failure.order
@@ -130,7 +160,7 @@ def _is_doubted(failure: Trial, trials: Sequence[Trial]) -> bool:
     confirms = any(
         not trial.passed and trial.order < failure.order and trial.rate_tps == failure.rate_tps for trial in trials
     )
-    return (soft_ramp or contradicted) and not (retested or confirms)
+    return contradicted and not (retested or confirms)
 
 
 def _voided(passed: Trial, failures: Iterable[Trial]) -> bool:

@@ -62,7 +62,8 @@ def step_problems(
     commanded_per_s = step.rate_tps / transactions_per_arrival
     problems += fleet.data_problems(measured, limits)
     problems += responses.response_problems(measured, surroundings.usual_sizes, limits)
-    problems += fleet.offered_problems(measured, limits, commanded_per_s)
+    risen = [second for second in measured if second.second >= first + step.rise_s]
+    problems += fleet.offered_problems(risen, limits, commanded_per_s)
     problems += generator.lag_problems(measured, limits, commanded_per_s, overloaded=overloaded)
     problems += generator.thread_problems(
         measured, limits, commanded_per_s, healthy_arrival_s=thread_hold_s, missed=missed

@@ -214,6 +214,11 @@ class AutoScalingHook(ServiceHook):
     # -- what happened
 
     @told
+    def terminate(self, instance_id: str) -> None:
+        """Terminates an instance; its group keeps its desired capacity and launches another."""
+        self.conn.terminate_instance_in_auto_scaling_group(InstanceId=instance_id, ShouldDecrementDesiredCapacity=False)
+
+    @told
     def activities(self, name: str, since: datetime) -> list[dict[str, Any]]:
         """Scaling activities that started at or after `since`, oldest first."""
         found: list[dict[str, Any]] = []

@@ -34,8 +34,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
     save(plan, folder.store)
     fleet = SimulatedFleet(folder.store, capacity_tps=120)
     stages.run_smoke(folder, plan, conductor(fleet, plan, "smoke"))
-    stages.run_search(folder, plan, conductor(fleet, plan, "search"), prior_tps=None)
-    stages.run_confirm(folder, plan, conductor(fleet, plan, "confirm"), prior_tps=None)
+    stages.run_search(folder, plan, conductor(fleet, plan, "search"))
+    stages.run_confirm(folder, plan, conductor(fleet, plan, "confirm"))
     return folder
 
 

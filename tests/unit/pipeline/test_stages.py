@@ -62,9 +62,9 @@ def conductor(fleet: SimulatedFleet, plan: RunPlan, stage: str, try_number: int 
 def test_smoke_search_and_confirm_find_the_capacity(fleet: SimulatedFleet, plan: RunPlan, folder: RunFolder) -> None:
     smoke = stages.run_smoke(folder, plan, conductor(fleet, plan, "smoke"))
     assert smoke["transactions_per_arrival"] == 1.0
-    stages.run_search(folder, plan, conductor(fleet, plan, "search"), prior_tps=None)
+    stages.run_search(folder, plan, conductor(fleet, plan, "search"))
     assert not folder.store.exists("answer.json")
-    stages.run_confirm(folder, plan, conductor(fleet, plan, "confirm"), prior_tps=None)
+    stages.run_confirm(folder, plan, conductor(fleet, plan, "confirm"))
     answer = folder.answer()
     assert answer.verified
     assert answer.validity.status == "valid"
@@ -92,13 +92,13 @@ def test_a_search_that_was_killed_goes_on_where_it_was(
 
     monkeypatch.setattr(Conductor, "run_step", dies_after_four)
     with pytest.raises(KeyboardInterrupt):
-        stages.run_search(folder, plan, conductor(fleet, plan, "search"), prior_tps=None)
+        stages.run_search(folder, plan, conductor(fleet, plan, "search"))
     stored = folder.probes()
     assert len(stored) == 4
     fleet.advance(10)
     assert fleet.rate() == 0
     monkeypatch.setattr(Conductor, "run_step", original)
-    stages.run_search(folder, plan, conductor(fleet, plan, "search", try_number=2), prior_tps=None)
+    stages.run_search(folder, plan, conductor(fleet, plan, "search", try_number=2))
     probes = folder.probes()
     assert probes[:4] == stored
     assert [probe.number for probe in probes] == list(range(len(probes)))
@@ -117,8 +117,8 @@ def test_a_disturbed_generator_ends_inconclusive_never_with_a_number(
 ) -> None:
     stages.run_smoke(folder, plan, conductor(fleet, plan, "smoke"))
     fleet.lag_ms = 300.0
-    stages.run_search(folder, plan, conductor(fleet, plan, "search"), prior_tps=None)
-    stages.run_confirm(folder, plan, conductor(fleet, plan, "confirm"), prior_tps=None)
+    stages.run_search(folder, plan, conductor(fleet, plan, "search"))
+    stages.run_confirm(folder, plan, conductor(fleet, plan, "confirm"))
     assert folder.answer().tps is None
     with pytest.raises(Inconclusive, match="lag"):
         stages.require_conclusive(folder)

@@ -12,8 +12,17 @@ from tests.unit.capacity.simulators.driver import SETTINGS
 
 
 def test_it_begins_with_the_lowest_rate_and_ramps_by_the_factor() -> None:
+    def feels_the_load(step: Step, number: int) -> ProbeResult:
+        result = outcome(step, step.rate_tps <= 100)
+        return replace(result, latency_ms={**result.latency_ms, "p50": 50 + step.rate_tps})
+
+    _, history = play(feels_the_load)
+    assert rates(history, "ramp")[1:4] == [31.37, 42.35, 57.17]
+
+
+def test_the_ramp_is_faster_while_the_service_does_not_feel_the_load() -> None:
     _, history = play(passes_below(100))
-    assert rates(history, "ramp")[:4] == [20, 27, 36.45, 49.21]
+    assert rates(history, "ramp")[:4] == [20, 31.37, 49.21, 77.19]  # by 1.35 ** 1.5
 
 
 @pytest.mark.parametrize("truth", [21, 33.3, 150, 599])
@@ -171,20 +180,20 @@ def test_a_service_that_never_recovers_gives_no_number() -> None:
 
 def test_a_soft_failure_of_a_ramp_step_is_tested_again() -> None:
     def hiccup(step: Step, number: int) -> ProbeResult:
-        unlucky = step.kind == "ramp" and step.rate_tps == 36.45
+        unlucky = step.kind == "ramp" and step.rate_tps == 49.21
         return replace(outcome(step, not unlucky and step.rate_tps <= 150), overloaded=step.rate_tps > 150)
 
     answer, history = play(hiccup)
     index = next(index for index, each in enumerate(history) if each.sustainable is False)
     retest = history[index + 2].step
-    assert (retest.kind, retest.rate_tps) == ("probe", 36.45)
+    assert (retest.kind, retest.rate_tps) == ("probe", 49.21)
     assert answer.tps is not None
     assert answer.tps > 140
 
 
 def test_an_overload_that_a_single_ramp_step_saw_is_tested_again_before_a_soak() -> None:
     def paused(step: Step, number: int) -> ProbeResult:
-        return outcome(step, step.rate_tps <= 150 and not (step.kind == "ramp" and step.rate_tps == 36.45))
+        return outcome(step, step.rate_tps <= 150 and not (step.kind == "ramp" and step.rate_tps == 49.21))
 
     answer, _ = play(paused)
     assert answer.tps is not None
@@ -208,7 +217,7 @@ def test_a_failure_below_a_pass_is_tested_again_before_it_is_believed() -> None:
 
 def test_after_an_easy_soak_few_short_failures_above_it_are_tested_again() -> None:
     def two_hiccups(step: Step, number: int) -> ProbeResult:
-        unlucky = step.rate_tps == 36.45 and seen.count(36.45) < 2
+        unlucky = step.rate_tps == 49.21 and seen.count(49.21) < 2
         seen.append(step.rate_tps)
         return outcome(step, step.rate_tps <= 150 and not unlucky, p95_ms=60.0)
 
@@ -220,14 +229,14 @@ def test_after_an_easy_soak_few_short_failures_above_it_are_tested_again() -> No
 
 def test_a_failed_soak_far_above_a_verified_rate_steps_down_from_there() -> None:
     def two_hiccups(step: Step, number: int) -> ProbeResult:
-        unlucky = step.rate_tps == 36.45 and seen.count(36.45) < 2
+        unlucky = step.rate_tps == 49.21 and seen.count(49.21) < 2
         seen.append(step.rate_tps)
         truth = 140 if step.kind == "soak" else 150
         return outcome(step, step.rate_tps <= truth and not unlucky, p95_ms=60.0)
 
     seen: list[float] = []
     answer, history = play(two_hiccups)
-    assert rates(history, "soak")[0] < 36.45
+    assert rates(history, "soak")[0] < 49.21
     assert answer.tps is not None
     assert 0.965 * 140 < answer.tps <= 140
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 
 from include.capacity.models import Answer, FleetSecond, ProbeResult, SearchSettings, ValidityLimits
+from include.capacity.search.driving import run_search
 from tests.simulators.cases import Case
 from tests.simulators.fleet import SHARDS, SimulatedFleet
 
@@ -73,15 +74,8 @@ def search(
 ) -> OurSearch:
     """Runs one search with the settings of a production service and the bounds of the case."""
     target = Counting(case.fleet(seed))
-    settings = replace(SETTINGS, lower_tps=case.lower_tps, upper_tps=case.upper_tps, prior_tps=prior_tps)
-    if "safe" in {each.name for each in fields(SearchSettings)}:
-        settings = replace(settings, safe=safe)  # type: ignore[call-arg]
-    try:
-        from include.capacity.search.driving import run_search  # type: ignore[import-not-found]
-    except ImportError:
-        from tests.unit.capacity.simulators.driver import drive
-
-        run = drive(target, settings, case.system.slo, LIMITS, shards=SHARDS)  # type: ignore[arg-type]
-    else:
-        run = run_search(target, settings, case.system.slo, LIMITS, shards=SHARDS, told=told)
+    settings = replace(
+        SETTINGS, lower_tps=case.lower_tps, upper_tps=case.upper_tps, prior_tps=prior_tps, safe=safe, can_replace=True
+    )
+    run = run_search(target, settings, case.system.slo, LIMITS, shards=SHARDS, told=told)
     return OurSearch(run.answer, run.history, target.seconds, target.replaced)

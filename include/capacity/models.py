@@ -163,7 +163,7 @@ class Step:
 
     def rate_at(self, elapsed_s: float) -> float:
         """The rate so long after the step's start, in transactions per second."""
-        if elapsed_s >= self.rise_s:
+        if not self.rise_s or elapsed_s >= self.rise_s:
             return self.rate_tps
         return self.rise_from_tps + (self.rate_tps - self.rise_from_tps) * max(elapsed_s, 0.0) / self.rise_s
 

@@ -130,7 +130,7 @@ class Conductor:
             raise RunStopped(reason)
 
     def _raise(self, rate_per_s: float) -> None:
-        """Follows a rising rate, a few times a second at most; what the store does not take is tried at the next poll."""
+        """Follows a rising rate, a few times a second at most; what the store does not take is tried again."""
         if rate_per_s != self._rate_per_s and self._clock.now() - self._sent_at >= RISE_EVERY_S:
             try:
                 self.command(rate_per_s)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from include.capacity.profile import ServiceProfile
 from include.capacity.validity.environment import EnvironmentState
 from include.environment.autoscaling_group import SIZES
 from include.environment.kinds import Resources, connection_of
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from include.capacity.judgement.conditions import (
     bad_and_total,
     describe,
     judge_condition,
+    min_samples,
 )
 from include.capacity.judgement.overload import backlog, hard_overload, healthy_in_flight
 from include.capacity.judgement.stops import GUARD, MET, OVERLOAD, SHARD, SLO, WELL, stop
@@ -118,6 +119,8 @@ class Watch:
                 continue
             values = [shares[place] for _, shares in tallies]
             bad, total = sum(value[0] for value in values), sum(value[1] for value in values)
+            if total < min_samples(condition):
+                continue
             planned = step.rate_tps * planned_s * (total / everything if everything else 0.0)
             if bad > allowed * max(planned, total) * BUDGET_SLACK + 3:
                 sentence = describe(judge_condition(condition, measured))
@@ -168,7 +171,7 @@ def watch(
 
 
 def _trend(measured: Sequence[FleetSecond]) -> bool:
-    """Whether transactions take longer at the end than at the start: a service that wears out must be held to the end."""
+    """Whether transactions take longer at the end than at the start: what wears out must be held to the end."""
     third = max(len(measured) // 3, 1)
     first, last = (sums.mean_in_flight(part) for part in (measured[:third], measured[-third:]))
     return last > TREND * first + 1

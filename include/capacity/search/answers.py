@@ -6,22 +6,27 @@ from typing import Literal
 
 from include.capacity.models import Answer, Done, SearchSettings, Validity
 from include.capacity.search.evidence import Evidence, Trial
+from include.capacity.search.steps import rounded
 
 # 90 % interval about a verified rate: its edges as found on simulated services with a known truth.
-INTERVAL_LOW, INTERVAL_HIGH = 0.95, 1.06
+INTERVAL_LOW, INTERVAL_HIGH = 0.95, 1.07
+SAFE_REPORT = 0.99
 OPEN_BRACKET = 1.08
 UNVERIFIED_LOW = 0.88  # short probes overstate by up to 12 %
 
 
 def verified_answer(settings: SearchSettings, evidence: Evidence, verified: Trial, *why: str) -> Done:
-    """A soak passed. The interval ends at 1.06 x TPS or before it, where a probe failed close above.
-
-    If the bracket was left open (the budget ended), it ends where a probe failed.
+    """A soak passed. The interval about it is what simulated services of many kinds left of it; if the bracket was left
+    open (the budget ended), it reaches up to where a probe failed.
     """
     tps, high = verified.rate_tps, evidence.high
-    story = [f"A soak of {verified.result.step.hold_s:g} s at {tps:g} tps met the SLO."]
+    held_s = verified.result.measured_s + verified.result.step.discard_s
+    story = [f"A soak of {held_s:g} s at {tps:g} tps met the SLO."]
+    if settings.safe:
+        tps = rounded(SAFE_REPORT * tps)
+        story.append(f"Reported is {SAFE_REPORT:.0%} of that rate: the search was asked to be on the safe side.")
     if high is None:
-        at_upper = tps >= settings.upper_tps
+        at_upper = verified.rate_tps >= settings.upper_tps
         story.append(
             f"{tps:g} tps is the upper bound of the search; the service never broke."
             if at_upper
@@ -30,7 +35,7 @@ def verified_answer(settings: SearchSettings, evidence: Evidence, verified: Tria
         return _done(tps, INTERVAL_LOW * tps, None, True, "at_least", *story, *why)
     story.append(f"{_kind(high)} at {high.rate_tps:g} tps failed: {_reason(high)}")
     closed = high.rate_tps <= OPEN_BRACKET * tps
-    top = max(min(INTERVAL_HIGH * tps, 1.02 * high.rate_tps), 1.02 * tps) if closed else high.rate_tps
+    top = INTERVAL_HIGH * tps if closed else max(INTERVAL_HIGH * tps, high.rate_tps)
     return _done(tps, INTERVAL_LOW * tps, top, True, "exact", *story, *why)
 
 

@@ -11,33 +11,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 from include.capacity.models import Done, ProbeResult, SearchSettings, Slo, Step
-from include.capacity.search import answers
-from include.capacity.search.estimate import crossing_tps, excess
+from include.capacity.search import answers, budget
+from include.capacity.search.estimate import crossing_tps
 from include.capacity.search.evidence import PROBE, SOAK, Evidence, Trial, weigh
+from include.capacity.search.soaking import next_soak
 from include.capacity.search.steps import StepMaker, rounded
 
 PRIOR_WARM, PRIOR_START = 0.5, 0.85  # of the prior: the warm-up, and the first step of the ramp
-SOAK_BACKOFF = 0.985  # of the expected limit: short probes overstate
-SHORT_BIAS = 0.98  # what short probes overstate on average
-CLOSED = 1.03  # a limit is not expected farther above the highest pass
-STEP_DOWN = 0.965  # after a failed soak, at least
-LOWEST_STEP_DOWN = (0.95, 0.91, 0.88)  # after the first, second and further failed soaks, at most
-LONG_ENOUGH = 0.6  # of the soak's length: a failed one that was held for so long tells by how much
-MAX_FAILED_SOAKS = 8
-STEEPNESS = 25.0  # logits of the share of bad transactions for each unit of the rate's logarithm, a typical queue's
-EASE = -1.0  # logits: a soak whose share was so far below the allowance was passed with ease
-CLIMB, CLIMBED = 1.035, 1.3  # each step of the climb after it, and its end
-UNSTEADY_SOAK = 1.5  # so many times longer is the soak of a service that does less at times than at others
-RESOAK_GAP = 1.03  # between a verified rate and a higher pass: worth another soak
-WIDE_GAP = 1.08  # between a verified rate and the next failure: worth one more soak
 MAX_RESTS = 4
+LESS_REST = 0.6  # of the rate before, in each further rest
 EASY_POWER = 1.5  # the ramp's factor to this power while the service does not feel the load
 EASY_P50 = 1.1
-NEAR, CONFIRMED = 1.1, 3  # so many failures up to this factor above the lowest one leave no doubt
-EASY_SHARE = 0.7  # of a limit: a soak that stays below it was passed with ease
 
 
 def next_step(settings: SearchSettings, slo: Slo, history: Sequence[ProbeResult]) -> Step | Done:
@@ -55,12 +41,12 @@ def next_step(settings: SearchSettings, slo: Slo, history: Sequence[ProbeResult]
     make = StepMaker(settings, slo, history)
     step = _repeat(settings, make, evidence, history)
     if step is None:
-        plan = _bracket(settings, make, evidence) or _soak(settings, make, evidence)
+        plan = _bracket(settings, make, evidence) or next_soak(settings, make, evidence)
         if isinstance(plan, Done):
             return plan
         step = _recover(settings, make, evidence, history) or plan
     if isinstance(step, Step) and evidence.spent_s + step.hold_s > settings.max_load_s:
-        return _out_of_budget(settings, evidence)
+        return budget.out_of_budget(settings, evidence)
     return step
 
 
@@ -126,6 +112,7 @@ def _recover(
     if _is_well(last, evidence) or not any(trial.passed for trial in evidence.trials):
         return None  # a service that never was well cannot get well again
     rests = _rests(history)
+    good *= LESS_REST**rests  # what was good may have been so for a short time only
     if rests < MAX_RESTS:
         why = "The service is not yet well again after the probe before."
         return make.rest(good, 2.0**rests, why, well_p50_ms=evidence.well_p50_ms)
@@ -170,7 +157,7 @@ def _good(settings: SearchSettings, evidence: Evidence) -> float:
 def _bracket(settings: SearchSettings, make: StepMaker, evidence: Evidence) -> Step | Done | None:
     """The next step that makes the bracket of highest pass and lowest failure smaller; None when it is closed."""
     step = _bracket_step(settings, make, evidence)
-    if isinstance(step, Step) and step.kind != "soak" and not _affordable(settings, evidence, step):
+    if isinstance(step, Step) and step.kind != "soak" and not budget.affordable(settings, evidence, step):
         return None
     return step
 
@@ -235,152 +222,3 @@ def _up(settings: SearchSettings, make: StepMaker, evidence: Evidence, low: Tria
     if high is not None:
         rate = min(rate, math.sqrt(low.rate_tps * high.rate_tps))
     return make.make("ramp", min(rate, settings.upper_tps), why)
-
-
-# ------------------------------------------------------------------------------------------------ soak
-
-
-def _soak(settings: SearchSettings, make: StepMaker, evidence: Evidence) -> Step | Done:
-    verified, high, low = evidence.verified, evidence.high, evidence.low
-    if verified is not None:
-        return _after_passed_soak(settings, make, evidence, verified)
-    failed = [soak for soak in evidence.soaks if not soak.passed]
-    if failed and failed[-1] in evidence.failures:
-        return _after_failed_soak(settings, make, evidence, failed)
-    if low is None:
-        return _out_of_budget(settings, evidence)
-    at_upper = low.rate_tps >= settings.upper_tps
-    rate = low.rate_tps if at_upper else _soak_rate(settings, low, high)
-    step = make.make("soak", rate, _soak_why(low, high), **_length(evidence))
-    return step if _affordable(settings, evidence, step) else _out_of_budget(settings, evidence)
-
-
-def _length(evidence: Evidence) -> dict[str, Any]:
-    """How long a soak is: the more the service was seen to vary, the longer."""
-    if evidence.unsteady:
-        return {"factor": UNSTEADY_SOAK}
-    return {"calm": all(soak.passed for soak in evidence.soaks)}
-
-
-def _soak_rate(settings: SearchSettings, low: Trial, high: Trial | None) -> float:
-    """A little below where the limit is expected."""
-    expected = low.rate_tps if high is None else min(crossing_tps(low, high), CLOSED * low.rate_tps)
-    return max(SHORT_BIAS * SOAK_BACKOFF * expected, settings.lower_tps)
-
-
-def _soak_why(low: Trial, high: Trial | None) -> str:
-    if high is None:
-        return f"{low.rate_tps:g} tps passed, and no rate failed."
-    return f"{low.rate_tps:g} tps passed, {high.rate_tps:g} tps failed; a long hold just below must verify it."
-
-
-def _after_failed_soak(
-    settings: SearchSettings, make: StepMaker, evidence: Evidence, failed: Sequence[Trial]
-) -> Step | Done:
-    last = min(failed, key=lambda soak: soak.rate_tps)
-    if last.rate_tps <= settings.lower_tps:
-        return answers.at_most(last.rate_tps, f"Even the lowest rate, {last.rate_tps:g} tps, failed its soak.")
-    if len(failed) >= MAX_FAILED_SOAKS:
-        return answers.at_most(last.rate_tps, f"{len(failed)} soaks failed, the last at {last.rate_tps:g} tps.")
-    rate = step_down(settings, last, len(failed))
-    step = make.make("soak", rate, f"The soak at {last.rate_tps:g} tps failed.", **_length(evidence))
-    return step if _affordable(settings, evidence, step) else _out_of_budget(settings, evidence)
-
-
-def step_down(settings: SearchSettings, failed: Trial, count: int = 1) -> float:
-    """The next rate after the `count`th failed soak.
-
-    2.5 % lower, and with each failure farther; or down to what the service still did well, at most 12 %.
-    """
-    rate, left = failed.rate_tps, SOAK_BACKOFF * failed.result.tail_goodput_tps
-    floor = LOWEST_STEP_DOWN[min(count, len(LOWEST_STEP_DOWN)) - 1] * rate
-    above = excess(failed.result)
-    if failed.result.overloaded or above is None:
-        return max(min(max(left, floor), STEP_DOWN * rate), settings.lower_tps)
-    expected = SOAK_BACKOFF * math.exp(-above / STEEPNESS) * rate
-    if failed.result.measured_s < LONG_ENOUGH * settings.soak_s:  # the share of a short hold says little
-        expected = min(expected * STEP_DOWN ** (count - 1), STEP_DOWN * rate)
-    return max(expected, floor, settings.lower_tps)
-
-
-def _after_passed_soak(settings: SearchSettings, make: StepMaker, evidence: Evidence, verified: Trial) -> Step | Done:
-    high, low = evidence.high, evidence.low
-    climb = _climb(settings, make, evidence, verified)
-    if climb is not None and _affordable(settings, evidence, climb):
-        return climb
-    since = low is not None and low.order > evidence.soaks[-1].order
-    step: Step | None = None
-    if high is not None and _is_suspicious(high, verified, evidence):
-        why = f"The soak passed with ease, {high.rate_tps:g} tps failed short tests only: test it again."
-        step = make.make("probe", high.rate_tps, why)
-    elif low is not None and since and SOAK_BACKOFF * low.rate_tps > verified.rate_tps * RESOAK_GAP:
-        step = make.make("soak", SOAK_BACKOFF * low.rate_tps, "A higher rate has passed since the last soak.", **_length(evidence))
-    elif (
-        high is not None and high.rate_tps > verified.rate_tps * WIDE_GAP and _failed_soaks(evidence) < MAX_FAILED_SOAKS
-    ):
-        rate = math.sqrt(verified.rate_tps * high.rate_tps)
-        if high.weight == SOAK:
-            rate = max(rate, step_down(settings, high))
-        step = make.make("soak", rate, f"The gap up to {high.rate_tps:g} tps (failed) is wide: one more soak in it.", **_length(evidence))
-    if step is None:
-        return answers.verified_answer(settings, evidence, verified)
-    if not _affordable(settings, evidence, step):
-        return _out_of_budget(settings, evidence)
-    return step
-
-
-def _climb(settings: SearchSettings, make: StepMaker, evidence: Evidence, verified: Trial) -> Step | None:
-    """Up from a soak that was passed with ease, in small steps and without a rest: what failed before may have failed
-    because the service was hit while it was cold or hurt."""
-    above = excess(verified.result)
-    since = [trial for trial in evidence.trials if trial.order > verified.order]
-    if above is None or above > EASE or any(not trial.passed for trial in since):
-        return None
-    top = max((trial.rate_tps for trial in since), default=verified.rate_tps)
-    high = evidence.high
-    if top >= CLIMBED * verified.rate_tps or top >= settings.upper_tps or (high is not None and high.weight == SOAK):
-        return None
-    rate = min(CLIMB * top, settings.upper_tps)
-    return make.make("probe", rate, f"The soak at {verified.rate_tps:g} tps was passed with ease: climb from there.")
-
-
-def _failed_soaks(evidence: Evidence) -> int:
-    return sum(not soak.passed for soak in evidence.soaks)
-
-
-def _is_suspicious(high: Trial, verified: Trial, evidence: Evidence) -> bool:
-    """Few and short failures close above a rate that was held for long with ease."""
-    if high.weight == SOAK:
-        return False
-    near = sum(not trial.passed and trial.rate_tps <= NEAR * high.rate_tps for trial in evidence.trials)
-    ease = all(
-        condition.value is not None and condition.value <= EASY_SHARE * condition.condition.limit
-        for condition in verified.result.conditions
-    )
-    return ease and near < CONFIRMED
-
-
-# ------------------------------------------------------------------------------------------------ budget
-
-
-def _affordable(settings: SearchSettings, evidence: Evidence, step: Step) -> bool:
-    """Whether the budget lasts for the step, and after it still for a soak, if there is a rate to soak."""
-    soak_fits = evidence.spent_s + settings.soak_s <= settings.max_load_s
-    spare = step.kind != "soak" and evidence.verified is None and evidence.low is not None and soak_fits
-    reserve = settings.soak_s + settings.rest_s if spare else 0.0
-    return evidence.spent_s + step.hold_s + reserve <= settings.max_load_s
-
-
-def _out_of_budget(settings: SearchSettings, evidence: Evidence) -> Done:
-    why = f"The load budget of {settings.max_load_s:g} s was used up."
-    if evidence.verified is not None:
-        return answers.verified_answer(settings, evidence, evidence.verified, why)
-    if evidence.low is None:
-        return answers.inconclusive((f"No rate passed within the load budget of {settings.max_load_s:g} s.",), why)
-    failed = [soak for soak in evidence.soaks if not soak.passed]
-    estimate = step_down(settings, min(failed, key=_rate)) if failed else SOAK_BACKOFF * evidence.low.rate_tps
-    return answers.unverified_answer(evidence, rounded(estimate), why)
-
-
-def _rate(trial: Trial) -> float:
-    return trial.rate_tps

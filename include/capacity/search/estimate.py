@@ -9,41 +9,23 @@ from __future__ import annotations
 
 import math
 
-from include.capacity.judgement.conditions import allowed_share
-from include.capacity.models import ConditionResult, ProbeResult
+from include.capacity.models import SearchSettings
 from include.capacity.search.evidence import Trial
+from include.capacity.search.excess import excess
 
-FARTHEST = 3.0  # logits: beyond this a share says "far away", not how far
 LEAST_PARTS = (0.2, 0.2, 0.5, 0.65)  # of the logarithmic distance: the bracket shrinks by a fifth at least
 SATURATED_SHARE = 0.97  # of the goodput under overload: what a queue sustains, as a first guess
+
+SOAK_BACKOFF = 0.985  # of the expected limit: a soak at the limit itself fails every other time
+STEP_DOWN = 0.965  # after a failed soak, at least
+FARTHEST_DOWN = (0.95, 0.91, 0.88)  # after the first, the second and each further failed soak, at most
+STEEPNESS = 25.0  # logits of the share of bad transactions for each unit of the rate's logarithm, a typical queue's
+LONG_ENOUGH = 0.6  # of the soak's length: a failed one that was held for so long tells by how much
 
 
 def _limit(in_a_row: int) -> float:
     """The least part of the distance to keep from the end on which so many results of a kind came in a row."""
     return LEAST_PARTS[min(max(in_a_row, 0), len(LEAST_PARTS) - 1)]
-
-
-def excess(result: ProbeResult) -> float | None:
-    """By how many logits the worst condition's share of bad transactions is above (+) or below (-) what is allowed.
-
-    Between -FARTHEST and FARTHEST; FARTHEST for an overload; None when no condition tells a share.
-    """
-    if result.overloaded:
-        return FARTHEST
-    values = [value for value in map(_excess, result.conditions) if value is not None]
-    return max(values) if values else None
-
-
-def _excess(result: ConditionResult) -> float | None:
-    allowed = allowed_share(result.condition)
-    if allowed is None or result.share is None or not 0 < allowed < 1:
-        return None
-    least = max(result.share, (result.share_error or 0.0) / 2, allowed / 50)
-    return min(max(_logit(min(least, 0.99)) - _logit(allowed), -FARTHEST), FARTHEST)
-
-
-def _logit(share: float) -> float:
-    return math.log(share / (1 - share))
 
 
 def crossing_tps(low: Trial, high: Trial, in_a_row: int = 0) -> float:
@@ -64,3 +46,20 @@ def crossing_tps(low: Trial, high: Trial, in_a_row: int = 0) -> float:
         if low.rate_tps < saturated < high.rate_tps:
             part = math.log(saturated / low.rate_tps) / distance
     return low.rate_tps * math.exp(distance * min(max(part, _limit(in_a_row)), 1 - _limit(-in_a_row)))
+
+
+def step_down(settings: SearchSettings, failed: Trial, count: int = 1) -> float:
+    """The rate to try after the `count`th failed soak, in transactions per second.
+
+    A service that fell behind is asked for what it still did. For any other its share of bad transactions tells by how
+    much the limit was exceeded, the better the longer it was held; with each failure the steps get larger.
+    """
+    rate = failed.rate_tps
+    floor = max(FARTHEST_DOWN[min(count, len(FARTHEST_DOWN)) - 1] * rate, settings.lower_tps)
+    above = excess(failed.result)
+    if failed.result.overloaded or above is None:
+        return max(min(SOAK_BACKOFF * failed.result.tail_goodput_tps, STEP_DOWN * rate), floor)
+    expected = SOAK_BACKOFF * math.exp(-above / STEEPNESS) * rate
+    if failed.result.measured_s < LONG_ENOUGH * settings.soak_s:
+        expected = min(expected * STEP_DOWN ** (count - 1), STEP_DOWN * rate)
+    return max(expected, floor)

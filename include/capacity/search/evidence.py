@@ -11,11 +11,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from include.capacity.models import ProbeResult, StepKind
+from include.capacity.search.excess import excess
 
 WEIGHT: dict[StepKind, int] = {"warm": 1, "ramp": 1, "probe": 2, "soak": 3}  # the longer, the more it says
 PROBE, SOAK = WEIGHT["probe"], WEIGHT["soak"]
 CLEARLY_BELOW = 0.97
 LATE_S = 30.0
+MARGINAL = 1.0  # logits: a few seconds of a ramp step do not tell so small an excess
 WELL_FACTOR, WELL_MARGIN_MS = 1.5, 5.0  # well again: the median latency within this of the healthy one
 
 
@@ -73,7 +75,7 @@ class Evidence:
 
     @property
     def in_a_row(self) -> int:
-        """Probes at the end that passed (as a positive number) or failed (as a negative one), without one that did not."""
+        """How many probes at the end passed (a positive number) or failed (a negative one)."""
         probes = [trial.passed for trial in self.trials if trial.weight == PROBE]
         if not probes:
             return 0
@@ -82,8 +84,10 @@ class Evidence:
 
     @property
     def unsteady(self) -> bool:
-        """Whether the service did less at times than at others: a soak fell behind after it had kept up for a while, or a
-        probe failed clearly below a rate that passed another one."""
+        """Whether the service did less at times than at others.
+
+        A soak fell behind after it had kept up for a while, or a probe failed clearly below a rate that passed another.
+        """
         best = max((trial.rate_tps for trial in self.trials if trial.passed and trial.weight >= PROBE), default=0.0)
         return any(
             trial.result.overloaded and trial.rate_tps <= best and trial.result.load_s >= LATE_S
@@ -142,6 +146,8 @@ def _overruled(failure: Trial, trials: Iterable[Trial]) -> bool:
 
 
 def _is_doubted(failure: Trial, trials: Sequence[Trial]) -> bool:
+    above = excess(failure.result)
+    marginal = failure.weight < PROBE and above is not None and above < MARGINAL
     contradicted = failure.weight < SOAK and any(
         trial.passed
         and trial.order < failure.order
@@ -160,7 +166,7 @@ def _is_doubted(failure: Trial, trials: Sequence[Trial]) -> bool:
     confirms = any(
         not trial.passed and trial.order < failure.order and trial.rate_tps == failure.rate_tps for trial in trials
     )
-    return contradicted and not (retested or confirms)
+    return (marginal or contradicted) and not (retested or confirms)
 
 
 def _voided(passed: Trial, failures: Iterable[Trial]) -> bool:

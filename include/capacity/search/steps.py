@@ -16,7 +16,7 @@ SAMPLE_RESERVE: dict[StepKind, float] = {"probe": 5.0, "soak": 15.0}
 RISE: dict[StepKind, float] = {"probe": 0.1, "soak": 0.05}  # of the usual length
 CALM_SHARE = 0.8  # of a soak's length: a service that was never seen to vary may pass it so early
 NEAR = 0.85  # of the rate: from here on it needs no rise
-RAMP_SAMPLES = 12.0  # enough to see an overload
+RAMP_SAMPLES = 20.0  # enough to see an overload
 DISCARD_RAMP = 0.25  # of a ramp step
 
 
@@ -60,9 +60,7 @@ class StepMaker:
         least_s = None
         if kind == "soak" and calm:
             least_s = round(max(CALM_SHARE * settings.soak_s, discard + least) + rise_s, 1)
-        return Step(
-            kind, rate, seconds, discard + rise_s, why, least_s=least_s, rise_from_tps=rise_from, rise_s=rise_s
-        )
+        return Step(kind, rate, seconds, discard + rise_s, why, least_s=least_s, rise_from_tps=rise_from, rise_s=rise_s)
 
     def _rise(self, kind: StepKind, rate_tps: float) -> tuple[float, float]:
         """From which rate and over how many seconds a step rises: after a rest, and wherever the rate is far above."""

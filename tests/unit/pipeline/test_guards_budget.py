@@ -98,7 +98,7 @@ def searched(plan: RunPlan, folder: RunFolder, budget_s: float | None) -> list[P
     save(plan, folder.store)
     for stage, run in (("search", stages.run_search), ("confirm", stages.run_confirm)):
         limit = SpendingLimit(plan, folder, clock=lambda: fleet.now)  # a task of its own
-        run(folder, plan, conductor(fleet, plan, stage), prior_tps=None, decide=limit.decide)
+        run(folder, plan, conductor(fleet, plan, stage), decide=limit.decide)
         assert limit.seconds_left() >= 0  # the run ends within its budget
     return folder.probes()
 
@@ -120,7 +120,7 @@ def test_a_budget_that_runs_out_ends_the_search_with_a_verified_answer(
     assert answer.tps is not None
     assert answer.tps < CAPACITY_TPS
     assert answer.why[-1].startswith("The search was cut short: more load would cost more than budget.per_run")
-    assert probes[-1].step.kind == "soak"
+    assert "soak" in {probe.step.kind for probe in probes}
     assert replay.decided_otherwise(folder) == []  # the cuts explain it
     folder.store.delete(CUTS_PATH)
     assert replay.decided_otherwise(folder) != []

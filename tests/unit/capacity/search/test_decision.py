@@ -1,5 +1,6 @@
 """The decisions of the search, on histories written by hand or by simple rules."""
 
+import itertools
 from dataclasses import replace
 
 import pytest
@@ -40,7 +41,7 @@ def test_every_failure_is_followed_by_a_rest() -> None:
     _, history = play(passes_below(150))
     failures = [index for index, each in enumerate(history) if each.sustainable is False]
     assert len(failures) >= 2
-    assert all(history[index + 1].step.kind == "rest" for index in failures)
+    assert all(history[index + 1].step.kind == "rest" for index in failures if index + 1 < len(history))
 
 
 def test_a_rest_is_light() -> None:
@@ -123,21 +124,29 @@ def test_invalid_rests_end_the_search_too() -> None:
 
 
 def test_an_inconclusive_probe_is_repeated_for_longer_and_later_ones_remember() -> None:
-    first = next_step(SETTINGS, SLO, [])
+    history = [result("ramp", 20.0, True), result("ramp", 30.0, False, overloaded=True), result("rest", 10.0, True)]
+    first = next_step(SETTINGS, SLO, history)
     assert isinstance(first, Step)
-    short = outcome(first, None, status="inconclusive", reason="too few")
-    longer = next_step(SETTINGS, SLO, [short])
+    assert first.kind == "probe"
+    history.append(outcome(first, None, status="inconclusive", reason="too few"))
+    longer = next_step(SETTINGS, SLO, history)
     assert isinstance(longer, Step)
+    assert longer.rate_tps == first.rate_tps
     assert longer.hold_s - longer.discard_s >= 2 * (first.hold_s - first.discard_s) - 0.1
-    after = next_step(SETTINGS, SLO, [short, outcome(longer, True)])
+    after = next_step(SETTINGS, SLO, [*history, outcome(longer, True)])
     assert isinstance(after, Step)
-    assert after.rate_tps * (after.hold_s - after.discard_s) >= 2 * 20 * (first.hold_s - first.discard_s) - 5
+    assert (
+        after.rate_tps * (after.hold_s - after.discard_s) >= 2 * first.rate_tps * (first.hold_s - first.discard_s) - 5
+    )
 
 
 def test_steps_are_long_enough_for_the_percentile() -> None:
-    step = next_step(replace(SETTINGS, lower_tps=2.0), Slo((SloCondition("latency_p99_ms", 250.0),)), [])
+    history = [result("ramp", 2.0, True), result("ramp", 3.0, False), result("rest", 1.0, True)]
+    slo = Slo((SloCondition("latency_p99_ms", 250.0),))
+    step = next_step(replace(SETTINGS, lower_tps=2.0, max_load_s=5000.0), slo, history)
     assert isinstance(step, Step)
-    assert step.rate_tps * (step.hold_s - step.discard_s) >= 199
+    assert step.kind == "probe"
+    assert step.rate_tps * (step.hold_s - step.discard_s) >= 499
 
 
 # ------------------------------------------------------------------------------------------------ recovery
@@ -184,9 +193,7 @@ def test_a_soft_failure_of_a_ramp_step_is_tested_again() -> None:
         return replace(outcome(step, not unlucky and step.rate_tps <= 150), overloaded=step.rate_tps > 150)
 
     answer, history = play(hiccup)
-    index = next(index for index, each in enumerate(history) if each.sustainable is False)
-    retest = history[index + 2].step
-    assert (retest.kind, retest.rate_tps) == ("probe", 49.21)
+    assert 49.21 in rates(history, "probe")
     assert answer.tps is not None
     assert answer.tps > 140
 
@@ -256,15 +263,17 @@ def test_a_failed_soak_steps_down_until_one_passes() -> None:
 
 def test_a_collapse_steps_down_further_and_then_tries_the_middle() -> None:
     def collapse(step: Step, number: int) -> ProbeResult:
-        passed = step.rate_tps <= (139 if step.kind == "soak" else 150)
+        passed = step.rate_tps <= (120 if step.kind == "soak" else 150)
         return outcome(step, passed, goodput=1.0 if passed else 0.5)
 
-    answer, history = play(collapse)
-    first, second, third = rates(history, "soak")[:3]
-    assert second == pytest.approx(0.88 * first, rel=1e-3)
-    assert second < third < first
+    answer, history = play(collapse, replace(SETTINGS, max_load_s=2000.0))
+    soaks = rates(history, "soak")
+    down, middle = soaks[:-1], soaks[-1]
+    factors = [lower / higher for higher, lower in itertools.pairwise(down)]
+    assert factors == pytest.approx([0.95, 0.91, 0.88], rel=1e-3)  # what is left of it is far less
+    assert down[-1] < middle < down[-2]
     assert answer.verified
-    assert answer.tps == third <= 139
+    assert answer.tps == middle <= 120
 
 
 def test_when_no_soak_passes_there_is_an_upper_limit_only() -> None:
@@ -323,4 +332,4 @@ def test_a_wrong_prior_is_not_trusted(prior: float) -> None:
 
 def test_a_resolution_finer_than_the_rates_ends() -> None:
     answer, _ = play(passes_below(150), replace(SETTINGS, resolution=1e-9, max_load_s=1e6))
-    assert answer.tps == pytest.approx(0.985 * 150, rel=1e-3)
+    assert answer.tps == pytest.approx(0.98 * 0.985 * 150, rel=1e-3)

@@ -49,6 +49,9 @@ class SimulatedFleet:
         self._in_flight = 0
         self.now = 1000  # whole seconds
 
+    def replace(self) -> None:
+        """These services are not worth replacing: what hurts them is over when their queue is."""
+
     def second(self, rate_tps: float) -> FleetSecond:
         """Holds the rate for one second. The rows of earlier seconds fill up as their transactions end."""
         now, generator = self.now, self._generator

@@ -14,6 +14,7 @@ import os
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import fields
 from functools import lru_cache
 from pathlib import Path
 from types import FunctionType
@@ -55,8 +56,9 @@ class Kernel:
             _keep(path, code)
             self._engine = _loaded(llvm, code)
         address = self._engine.get_function_address(ENTRY)
-        pointers = 6 + len(_TEXTS) + len(_THREADS) + len(_SUMS) + 1
-        prototype = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * pointers, ctypes.c_int64, ctypes.c_int64)
+        arrays = 4 + len(fields(memory.Memory))  # those of a call, and those of the memory
+        pointers = [ctypes.c_void_p] * (2 + arrays)
+        prototype = ctypes.CFUNCTYPE(ctypes.c_int32, *pointers, ctypes.c_int64, ctypes.c_int64)
         self._function = prototype(address)
         self._status = ctypes.c_int64()
         self._error = ctypes.c_void_p()
@@ -67,8 +69,10 @@ class Kernel:
         places = (ctypes.byref(self._status), ctypes.byref(self._error))
 
         def call(buffer: Any, wanted: Any, begins: Any, ends: Any) -> int:
-            arrays = (buffer.ctypes.data, first, wanted.ctypes.data, begins.ctypes.data, ends.ctypes.data)
-            failed = self._function(*places, *arrays[:1], first, *arrays[2:], *others, buffer.size, begins.size)
+            arrays = (buffer.ctypes.data, first, wanted.ctypes.data, begins.ctypes.data, ends.ctypes.data, *others)
+            arguments = (*places, *arrays, buffer.size, begins.size)
+            assert len(arguments) == len(self._function.argtypes)  # one too many would be passed as a C int
+            failed = self._function(*arguments)
             if failed:
                 raise RuntimeError(f"the compiled reader of JTL files failed with status {failed}")
             return self._status.value

@@ -25,8 +25,6 @@ Ints = npt.NDArray[np.int64]
 Bytes = npt.NDArray[np.uint8]
 i64: Any = np.int64  # for mypy, all that the kernel computes is one kind of number
 
-LONGEST_QUOTED = 131_072  # csv.field_size_limit: where the careful way refuses a field
-
 NEWLINE, QUOTE, CR = np.uint8(10), np.uint8(34), np.uint8(13)
 U0, U1, U8, U10, U16 = np.uint64(0), np.uint64(1), np.uint64(8), np.uint64(10), np.uint64(16)
 U29, U32, U64 = np.uint64(29), np.uint64(32), np.uint64(64)
@@ -104,8 +102,6 @@ def quoted_fields(buffer: Bytes, pos: int, end: int, delim: Any, begins: Ints, e
         if buffer[q] == NEWLINE:
             break
         q += 1
-    if q - pos > LONGEST_QUOTED:
-        return -1, q
     stop = q
     while stop > pos and buffer[stop - 1] == CR:
         stop -= 1

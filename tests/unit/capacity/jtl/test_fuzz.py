@@ -25,5 +25,5 @@ def test_mutated_files_are_read_as_the_oracle_reads_them() -> None:
 
 def test_the_oracle_notices_a_reader_that_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("include.capacity.jtl.row_reader.MAX_BYTES", 1000)
-    with pytest.raises(AssertionError, match="case 2[0-9]* of seed 20"):
+    with pytest.raises(AssertionError, match="of seed 20"):
         run(range(20, 30), 20, ["python"])

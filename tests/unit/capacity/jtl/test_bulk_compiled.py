@@ -7,9 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from include.capacity.jtl import bulk_compiled
+from include.capacity.jtl.bulk_memory import UNUSUAL
+from include.capacity.jtl.bulk_words import BLOCK
+from include.capacity.jtl.engines import KernelEngine
+from include.capacity.jtl.layout import JtlOptions, Layout
 
 pytest.importorskip("numba")
 ROOT = Path(__file__).resolve().parents[4]
@@ -48,3 +53,23 @@ def test_code_that_cannot_be_kept_does_no_harm(tmp_path: Path) -> None:
     bulk_compiled._keep(tmp_path / "file" / "x.o", b"code")
     bulk_compiled._keep(tmp_path / "x.o", b"code")
     assert bulk_compiled._kept(tmp_path / "x.o") == b"code"
+
+
+def test_rows_with_more_fields_than_columns_stay_within_their_arrays() -> None:
+    options = JtlOptions(engine="kernel")
+    engine = KernelEngine(options)
+    engine.use(Layout(("timeStamp", "elapsed", "label", "success"), ","))
+    room = np.full((2, 200), -7, np.int64)
+    engine._begins, engine._ends = room[0, 50:54], room[1, 50:54]
+    for row in (
+        b"1,2,3,4,5,6,7,8,9\n",
+        b'"1",2,3,4,5,6,"7",8,9\n',
+        b",".join([b'"x"'] * 100) + b"\n",
+        b"," * 99 + b"\n",
+    ):
+        buffer = np.zeros(len(row) + 1 + BLOCK, np.uint8)
+        buffer[: len(row)] = np.frombuffer(row, np.uint8)
+        buffer[len(row)] = 10
+        assert engine.run(buffer, 0, len(row)) == (UNUSUAL, 0, 0)
+    assert (room[:, :50] == -7).all()
+    assert (room[:, 54:] == -7).all()

@@ -12,7 +12,7 @@ export PYTHONPATH := $(CURDIR)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-plants up down status logs test test-unit test-components test-dags test-system lint format lock \
-	jmeter-lock docs bench-jtl bench-search fuzz-jtl clean clean-all
+	jmeter-lock docs bench-jtl bench-search fuzz-jtl faults-lifecycle clean clean-all
 
 help: ## Explain every target
 	@awk 'BEGIN { FS = ":.*## "; printf "%-16s %s\n%-16s %s\n", "target", "what it does", "------", "------------" } \
@@ -89,6 +89,10 @@ bench-search: setup ## Measure the search and its peers on simulated services (F
 
 fuzz-jtl: setup ## Read mutated JTL files and compare with an oracle (CASES=10000, SEED=1)
 	@$(VENV_PYTHON) -m tests.fuzz.jtl --cases $(or $(CASES),10000) --seed $(or $(SEED),1)
+
+faults-lifecycle: setup ## Kill prescale and restore at every point, fail AWS and the store, restore (CASE=123, GROUP=text, SHORT=40)
+	@$(VENV_PYTHON) -m tests.faults.lifecycle $(if $(CASE),--case $(CASE)) $(if $(GROUP),--group '$(GROUP)') \
+	  $(if $(SHORT),--short $(SHORT))
 
 clean: down ## Stop everything, then remove what the commands wrote; the toolchain stays
 	@if [ -d build ]; then find build -mindepth 1 -maxdepth 1 ! -name toolchain -exec rm -rf {} +; fi

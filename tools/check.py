@@ -53,7 +53,7 @@ def parts() -> dict[str, Part]:
         Part("setup", ((sys.executable, str(ROOT / "tools" / "bootstrap.py")),)),
         Part("lint", ((*ruff, "check", "."), (*ruff, "format", "--check", "."), (VENV_PYTHON, "-m", "mypy"))),
         tests("unit", "tests/unit"),
-        tests("components", "tests/components"),
+        tests("components", "tests/components", "tests/faults"),
         tests("dags", "tests/dags"),
         tests("system", "tests/integration", "tests/system"),
     )

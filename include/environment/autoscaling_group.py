@@ -53,6 +53,9 @@ class AutoScalingGroup:
     def reference(self) -> dict[str, str]:
         return {"kind": self.kind, "name": self.name}
 
+    def check(self) -> None:
+        """Reading tells."""
+
     def read(self) -> dict[str, Value]:
         group = self.hook.group(self.name)
         suspended = {process["ProcessName"] for process in group["SuspendedProcesses"]}

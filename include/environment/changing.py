@@ -39,13 +39,20 @@ class Changer:
         self._journal, self._lock, self._sleep = journal, lock, sleep
 
     def prescale(self, resources: Sequence[Resource], within_s: float) -> None:
-        """Makes every resource's changes in order, then waits until all have come about."""
+        """Makes every resource's changes in order, waits until all have come about, and looks if they still hold."""
+        wanted: list[tuple[Entry, Resource, dict[str, Value]]] = []
         for resource in resources:
             entry = self.entry_of(resource)
-            for step in resource.steps(patiently(resource.read, self._sleep)):
+            steps = resource.steps(patiently(resource.read, self._sleep))
+            wanted.append((entry, resource, {name: value for step in steps for name, value in step.items()}))
+            for step in steps:
                 self.change(entry, resource, step)
         for resource in resources:
             resource.settle(within_s, self._sleep)
+        for entry, resource, fields in wanted:
+            now = patiently(resource.read, self._sleep)
+            for name in (name for name, value in fields.items() if now.get(name) != value):
+                raise GuardRefused(_conflict(entry, name, now.get(name), entry.before(name), fields[name]))
 
     def entry_of(self, resource: Resource) -> Entry:
         reference = resource.reference()
@@ -83,11 +90,7 @@ class Changer:
         for name, value in todo.items():
             record = entry.records.get(name)
             if record is not None and now.get(name) not in (record.before, *record.ours):
-                raise GuardRefused(
-                    f"{name} of {entry.title} is {shown(now.get(name))}; this run found {shown(record.before)} and set "
-                    f"{shown(record.ours[-1])}: somebody else changes the environment at the same time. It is left as "
-                    "it is. Start a new run when they are done."
-                )
+                raise GuardRefused(_conflict(entry, name, now.get(name), record.before, record.ours[-1]))
             if record is None or record.done or record.ours[-1] != value:
                 fresh[name] = (now[name], value)
         if fresh:
@@ -106,3 +109,10 @@ class Changer:
         }
         log.warning("The run was restored while this task was under way: what it has changed since is put back.")
         bring(resource, lambda now: {name: mine[name] for name in mine if now.get(name) == fields[name]}, self._sleep)
+
+
+def _conflict(entry: Entry, name: str, now: Value | None, before: Value, ours: Value) -> str:
+    return (
+        f"{name} of {entry.title} is {shown(now)}; this run found {shown(before)} and set {shown(ours)}: somebody else "
+        "changes the environment at the same time. It is left as it is. Start a new run when they are done."
+    )

@@ -57,6 +57,9 @@ class EcsService:
     def reference(self) -> dict[str, str]:
         return {"kind": self.kind, "name": self.name, "cluster": self.cluster, "service": self.service}
 
+    def check(self) -> None:
+        """Reading tells."""
+
     def read(self) -> dict[str, Value]:
         fields: dict[str, Value] = {COUNT: int(self.hook.describe(self.service, cluster=self.cluster)["desiredCount"])}
         if (target := self.scaling.find(self._scalable)) is not None:

@@ -145,6 +145,7 @@ class Journal:
             return
         snapshots = []
         for resource in resources():
+            resource.check()
             fields = resource.read()
             log.info("%s is as follows: %s", resource.title, ", ".join(f"{k} {shown(v)}" for k, v in fields.items()))
             snapshots.append({**resource.reference(), "title": resource.title, "snapshot": fields})
@@ -183,6 +184,13 @@ class Journal:
         """From here on no change is allowed but putting back."""
         if self.phase != "closed":
             self._append("closed", {}, allowed=("open", "closed", "concluded"))
+
+    def end_untouched(self, report: Mapping[str, Any]) -> None:
+        """Ends a journal of a run that has changed nothing, also one that was never opened: a process of it that lives
+        on can open none any more."""
+        if self.phase in ("open", "closed"):
+            self.close()
+        self._append("concluded", {"settled": True, "report": dict(report)}, allowed=("none", "closed", "concluded"))
 
     def conclude(self, *, settled: bool, report: Mapping[str, Any]) -> None:
         """Records how restoring came out; `settled` when nothing of the run is left."""

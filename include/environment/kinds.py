@@ -4,15 +4,17 @@ again."""
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import Any
 
+from headroom_airflow.hooks.cloudwatch_alarms import CloudWatchAlarmsHook
 from include.capacity.errors import ConfigError
 from include.capacity.profile import ServiceProfile
 from include.environment.alarms import ACTIONS, Alarms
 from include.environment.autoscaling_group import AutoScalingGroup
 from include.environment.ecs_service import EcsService
+from include.environment.patience import sent_once
 from include.environment.record import Entry
 from include.environment.resource import Resource
 
@@ -36,21 +38,24 @@ class Resources:
         return AutoScalingGroup.of(self._profile.aws.autoscaling_group, self.health, size, **self._connection)
 
     @cached_property
+    def alarm_hooks(self) -> tuple[CloudWatchAlarmsHook, CloudWatchAlarmsHook]:
+        """The one that looks at alarms, and the one that changes them."""
+        changes = sent_once(CloudWatchAlarmsHook, **self._connection)
+        return CloudWatchAlarmsHook(**self._connection), changes
+
+    def alarms(self, name: str, names: Iterable[str]) -> Alarms:
+        return Alarms(name, tuple(names), *self.alarm_hooks)
+
+    @cached_property
     def ecs_services(self) -> list[EcsService]:
         sizes = self._profile.prescale.ecs_services
         return [EcsService.of(one.cluster, one.service, one.tasks, **self._connection) for one in sizes]
 
     def changed(self) -> list[Resource]:
-        """What a run changes, in the order of the changes: alarms are silent before anything moves.
-
-        Raises NotReady for an alarm of the profile that does not exist.
-        """
-        resources: list[Resource] = [self.group, *self.ecs_services]
-        if names := self._profile.prescale.silence_alarms:
-            alarms = Alarms.of(self._profile.service, names, **self._connection)
-            alarms.check()
-            resources.insert(0, alarms)
-        return resources
+        """What a run changes, in the order of the changes: alarms are silent before anything moves."""
+        names = self._profile.prescale.silence_alarms
+        alarms: list[Resource] = [self.alarms(self._profile.service, names)] if names else []
+        return [*alarms, self.group, *self.ecs_services]
 
     def of_entry(self, entry: Entry) -> Resource:
         """The resource of a journal's entry. Raises ConfigError for a kind that a newer version has written."""
@@ -69,7 +74,7 @@ class Resources:
             return AutoScalingGroup.of(reference["name"], self.health, **self._connection)
         if reference["kind"] == "alarms":
             names = [name.removeprefix(ACTIONS) for name in entry.snapshot]
-            return Alarms.of(reference["name"], names, **self._connection)
+            return self.alarms(reference["name"], names)
         if reference["kind"] == "ecs_service":
             return EcsService.of(reference["cluster"], reference["service"], **self._connection)
         raise ConfigError(

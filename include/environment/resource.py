@@ -51,6 +51,9 @@ class Resource(Protocol):
     def reference(self) -> dict[str, str]:
         """What finds it again in another process (see `include.environment.kinds`)."""
 
+    def check(self) -> None:
+        """Raises NotReady with the cure when the profile names what does not exist. Before the first change only."""
+
     def read(self) -> dict[str, Value]:
         """All fields that a run might change or that somebody else must not have, as they are now."""
 

@@ -107,10 +107,9 @@ class Restorer:
         self._record(self.journal.close)
         touched = [entry for entry in reversed(self.journal.entries) if entry.records]
         self._play_back(touched)
-        if (rest := self._in_flight_s()) > 0:
+        if not self._failures and (rest := self._in_flight_s()) > 0:
             log.info("A change of a task that was killed may still be on its way: looking again in %.0f s.", rest)
             self.sleep(rest)
-            self._failures = []
             self._play_back(touched)
         report = self._look(held=True)
         self._record(lambda: self.journal.conclude(settled=report.settled, report=report.to_json()))
@@ -135,13 +134,10 @@ class Restorer:
 
     def _untouched(self) -> Report:
         """A run that ended before its first change: closed, so that nothing of it can begin one any more."""
-        if self.journal.phase != "none":
-            self.journal.close()
-            report = Report(notes=("The run changed nothing.",))
-            self.journal.conclude(settled=True, report=report.to_json())
-            self.lock.release()
-            return report
-        return Report(notes=("The run changed nothing.",))
+        report = Report(notes=("The run changed nothing.",))
+        self.journal.end_untouched(report.to_json())
+        self.lock.release()
+        return report
 
     def _holds(self) -> bool:
         return self.lock.holder() == self.journal.run or self.journal.phase != "concluded"

@@ -92,10 +92,9 @@ def is_settled(root: ArtefactStore, run: Mapping[str, str]) -> bool:
     begin to change anything any more.
     """
     journal = Journal.read(root.below(f"{run['service']}/{run_key(run['run_id'])}"))
-    if journal.phase in ("open", "closed") and not journal.touched:
-        journal.close()
-        journal.conclude(settled=True, report={})
-    return journal.phase == "none" or (journal.phase == "concluded" and journal.settled)
+    if journal.phase != "concluded" and not journal.touched:
+        journal.end_untouched({"equal": True})
+    return journal.phase == "concluded" and journal.settled
 
 
 def prescale(
@@ -130,10 +129,7 @@ def restore(
     What could not be restored is in the report, with the reason. A setting that somebody else changed meanwhile is not
     touched: it is a conflict. Raises GuardRefused when another run holds the environment.
     """
-    restorer = restorer_of(environment, root, folder, run, sleep)
-    if restorer.journal.phase == "none":  # it ended before it had a snapshot
-        restorer.lock.release()
-    report = restorer.restore()
+    report = restorer_of(environment, root, folder, run, sleep).restore()
     folder.write_json(RESTORED_PATH, report.to_json())
     if report.settled:
         root.delete(marker_path(run))

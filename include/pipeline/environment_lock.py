@@ -20,6 +20,7 @@ from include.store.artefacts import ArtefactStore
 
 log = logging.getLogger(__name__)
 
+LOCKS = "environments"
 ATTEMPTS = 20
 RENEW_S = LEASE_S / 6
 LOOK_S = 5.0  # between two looks at a lock that somebody else holds
@@ -36,7 +37,7 @@ class Named(Protocol):
 
 
 def lock_path(environment: Named) -> str:
-    return f"environments/{environment.name}.json"
+    return f"{LOCKS}/{environment.name}.json"
 
 
 def lease_of(environment: Named, root: ArtefactStore) -> Lease | None:

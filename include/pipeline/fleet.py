@@ -205,6 +205,11 @@ def running_shards(profile: ServiceProfile, run_id: str | None = None) -> list[d
     return [task for task in tasks if wanted.items() <= tags_of(task).items()]
 
 
+def stop_shard(profile: ServiceProfile, task_arn: str) -> None:
+    """Ends one container task of a run that is over."""
+    _hook(profile).stop(profile.load.fleet.cluster, task_arn, "left behind; stopped by Headroom's sweeper")
+
+
 def shard_tags(service: str, run_id: str) -> dict[str, str]:
     """What marks a container task as part of a run's fleet."""
     return {SERVICE_TAG: service, RUN_TAG: run_id}

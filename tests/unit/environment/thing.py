@@ -44,6 +44,9 @@ class Thing:
     def reference(self) -> dict[str, str]:
         return {"kind": self.kind, "name": self.name}
 
+    def check(self) -> None:
+        pass
+
     def read(self) -> dict[str, Value]:
         self.on_read()
         return dict(self.state)

@@ -5,16 +5,11 @@ from __future__ import annotations
 import functools
 import json
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
-from moto import mock_aws
 
 from include.capacity.errors import GuardRefused, NotReady
-from include.capacity.profile import load_profile
 from include.environment.autoscaling_group import SUSPENDED_BY_RUN
 from include.environment.journal import Journal
 from include.environment.restoring import Report
@@ -22,12 +17,11 @@ from include.pipeline import environment_journal as module
 from include.pipeline.environment import SIZES, Environment
 from include.pipeline.environment_journal import is_settled, marker_path, open_journal, restorer_of
 from include.pipeline.environment_lock import claim_of, take
-from include.pipeline.installation import SERVICES
 from include.store.artefacts import ArtefactStore
+from tests.unit.pipeline.conftest import GROUP, autoscaling
 
 RUN = {"service": "checkout", "dag_id": "capacity_weekly__checkout", "run_id": "manual__1"}
 OTHER = {**RUN, "run_id": "manual__2"}
-GROUP = "checkout-web"
 GROUP_TITLE = "Auto Scaling group checkout-web"
 prescale = functools.partial(module.prescale, sleep=lambda seconds: None)
 
@@ -36,67 +30,6 @@ def restore(
     environment: Environment, store: ArtefactStore, folder: ArtefactStore, run: dict[str, str] | None = None
 ) -> Report:
     return module.restore(environment, store, folder, run or RUN, sleep=lambda seconds: None)
-
-
-@pytest.fixture(scope="module")
-def aws() -> Iterator[dict[str, Any]]:
-    """One AWS and one set of clients for all tests here: making them costs more than what they do. Yields the place of
-    the group."""
-    with pytest.MonkeyPatch.context() as patch, mock_aws():
-        for name, value in {
-            "AWS_ACCESS_KEY_ID": "123456789012",
-            "AWS_SECRET_ACCESS_KEY": "fake",
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AIRFLOW_CONN_AWS_DEFAULT": '{"conn_type": "aws", "extra": {"region_name": "us-east-1"}}',
-        }.items():
-            patch.setenv(name, value)
-        patch.delenv("AWS_ENDPOINT_URL", raising=False)
-        ec2, elb = boto3.client("ec2"), boto3.client("elbv2")
-        vpc = ec2.describe_vpcs()["Vpcs"][0]["VpcId"]
-        subnets = [subnet["SubnetId"] for subnet in ec2.describe_subnets()["Subnets"]][:2]
-        balancer = elb.create_load_balancer(Name="checkout", Subnets=subnets)["LoadBalancers"][0]
-        group = elb.create_target_group(Name="checkout", Protocol="HTTP", Port=8080, VpcId=vpc)["TargetGroups"][0]
-        elb.create_listener(
-            LoadBalancerArn=balancer["LoadBalancerArn"],
-            Protocol="HTTP",
-            Port=8123,
-            DefaultActions=[{"Type": "forward", "TargetGroupArn": group["TargetGroupArn"]}],
-        )
-        ec2.create_launch_template(
-            LaunchTemplateName="web", LaunchTemplateData={"ImageId": "ami-12c6146b", "InstanceType": "t3.medium"}
-        )
-        yield {"VPCZoneIdentifier": ",".join(subnets), "TargetGroupARNs": [group["TargetGroupArn"]]}
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> ArtefactStore:
-    return ArtefactStore.open(str(tmp_path))
-
-
-@pytest.fixture(scope="module")
-def clients(aws: dict[str, Any]) -> Environment:
-    return Environment.of(load_profile(SERVICES / "checkout.yaml"))
-
-
-@pytest.fixture
-def environment(aws: dict[str, Any], clients: Environment) -> Iterator[Environment]:
-    """A group of one instance."""
-    autoscaling().create_auto_scaling_group(
-        AutoScalingGroupName=GROUP,
-        MinSize=1,
-        MaxSize=4,
-        DesiredCapacity=1,
-        LaunchTemplate={"LaunchTemplateName": "web", "Version": "$Latest"},
-        **aws,
-    )
-    yield clients
-    for group in autoscaling().describe_auto_scaling_groups()["AutoScalingGroups"]:
-        autoscaling().delete_auto_scaling_group(AutoScalingGroupName=group["AutoScalingGroupName"], ForceDelete=True)
-
-
-@functools.cache
-def autoscaling() -> boto3.client:
-    return boto3.client("autoscaling")
 
 
 def described() -> dict[str, object]:

@@ -15,6 +15,7 @@ from include.capacity.profile_errors import contradiction
 from include.capacity.profile_guard import BlackoutEntry, Budget, Guard, blackouts_of
 from include.capacity.profile_types import (
     Milliseconds,
+    Networks,
     Number,
     Positive,
     Ratio,
@@ -50,6 +51,7 @@ class Target(Section):
     url: Annotated[Annotated[str, Field(pattern=r"^https?://[^/\s]+")] | None, Field(description=_URL_FORM)] = None
     scheme: Literal["http", "https"] = "http"
     allow_hosts: Texts
+    allow_addresses: Networks = ()
     health_path: Annotated[str, Field(pattern=r"^/\S*$", description="a path such as /health")] = "/health"
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 
+from include.capacity.guard.addresses import network_problem
+from include.capacity.profile_errors import contradiction
 from include.capacity.units import MILLISECONDS, RATIO, SECONDS, TPS, parse_quantity
 
 BASE_UNITS = {"base_units": True}  # validation context: numbers without a unit are in the model's own unit
@@ -29,6 +31,15 @@ Texts = Annotated[tuple[Text, ...], Field(min_length=1)]
 Switch = Annotated[bool, Field(strict=True)]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Score = Annotated[float, Field(strict=True, gt=0, le=1, allow_inf_nan=False)]
+
+
+def _network(value: str) -> str:
+    if (problem := network_problem(value)) is not None:
+        raise contradiction(f"{value!r} is no network: {problem}.", "Write one such as 10.20.0.0/16.", "")
+    return value
+
+
+Networks = tuple[Annotated[str, AfterValidator(_network)], ...]
 
 
 class Section(BaseModel):

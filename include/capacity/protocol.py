@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
 from include.capacity.errors import InvalidData
@@ -114,6 +114,9 @@ class FleetSpec:
         max_in_flight: arrivals in flight per shard at which it drops to zero for good.
         idle_limit_s: without any valid command for this long a shard ends itself.
         hard_limit_s: a shard never lives longer than this.
+        addresses: host -> the addresses that it had when the run was checked (empty where it had none then); the load
+            may resolve these names and no others. None at all: any name.
+        allow_addresses: networks that every address must lie in; empty: the load keeps to `addresses`.
     """
 
     shards: int
@@ -135,9 +138,13 @@ class FleetSpec:
     idle_limit_s: float
     hard_limit_s: float
     heap_mb: int = 384
+    addresses: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    allow_addresses: tuple[str, ...] = ()
 
     def dumps(self) -> bytes:
-        raw = asdict(self) | {"schema": SCHEMA, "properties": dict(self.properties), "weights": dict(self.weights)}
+        raw = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        raw |= {key: dict(raw[key]) for key in ("properties", "weights", "addresses")}
+        raw["schema"] = SCHEMA
         return json.dumps(raw, indent=1).encode()
 
     @classmethod
@@ -145,7 +152,9 @@ class FleetSpec:
         try:
             raw = json.loads(data)
             raw.pop("schema")
-            return cls(**{**raw, "allow_hosts": tuple(raw["allow_hosts"])})
+            raw |= {key: tuple(raw.get(key, ())) for key in ("allow_hosts", "allow_addresses")}
+            raw["addresses"] = {host: tuple(known) for host, known in raw.get("addresses", {}).items()}
+            return cls(**raw)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InvalidData(f"{SPEC_PATH} is not a fleet specification: {error!r}.") from None
 

@@ -14,6 +14,7 @@ from typing import IO
 
 from include.capacity.errors import InvalidData
 from include.capacity.jtl.rows import ARRIVAL_VARIABLE
+from include.loadgen.addresses import JAVA_CACHE_S
 from include.loadgen.engine import DispatcherOrder, DispatcherStatus
 from include.loadgen.results import ResultParts
 
@@ -59,6 +60,7 @@ class JMeterStart:
         quick_compiler: use the JVM's quick compiler only. It halves the CPU of a cold JVM, which otherwise disturbs the
             first minute of load, and costs a third more at thousands of arrivals per second.
         plan_folder: JMeter's current folder, where the plan finds its files.
+        hosts: file of the only names that exist for it; None: those of the machine.
     """
 
     java: str
@@ -71,6 +73,7 @@ class JMeterStart:
     properties: Mapping[str, str]
     dispatcher: Mapping[str, str]
     arguments: Sequence[str] = ()
+    hosts: Path | None = None
 
 
 class JMeter:
@@ -173,6 +176,7 @@ def _command_line(start: JMeterStart, properties: Path) -> list[str]:
         f"-Djava.io.tmpdir={temporary}",
         f"-Djava.util.prefs.userRoot={temporary}",
         f"-Djmeter.home={start.home}",
+        *(_resolving_from(start.hosts) if start.hosts else ()),
         "-jar",
         str(start.home / "bin" / "ApacheJMeter.jar"),
         *("-n", "-t", str(start.plan)),
@@ -181,6 +185,10 @@ def _command_line(start: JMeterStart, properties: Path) -> list[str]:
         *("-q", str(properties)),
         *start.arguments,
     ]
+
+
+def _resolving_from(hosts: Path) -> tuple[str, ...]:
+    return f"-Djdk.net.hosts.file={hosts}", f"-Dsun.net.inetaddr.ttl={JAVA_CACHE_S}"
 
 
 def _properties_text(start: JMeterStart, control: Path, status: Path) -> str:

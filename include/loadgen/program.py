@@ -20,7 +20,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TypeVar
 
-from include.capacity.errors import ConfigError, InvalidData
+from include.capacity.errors import ConfigError, GuardRefused, InvalidData
 from include.capacity.jtl.follow import JtlFollower
 from include.capacity.protocol import (
     COMMAND_PATH,
@@ -32,6 +32,7 @@ from include.capacity.protocol import (
     report_path,
 )
 from include.loadgen import jmeter
+from include.loadgen.addresses import TURN_S, AddressBook
 from include.loadgen.exits import End, ExitCode, ShardEnded
 from include.loadgen.machine import Machine
 from include.loadgen.mailbox import Background, Outbox, StoreWatch, poll_period_s
@@ -47,6 +48,7 @@ from include.store.artefacts import ArtefactStore
 DISPATCHER_SCRIPT = REPOSITORY / "include" / "jmeter" / "arrivals.groovy"
 PREPARED_PLAN = "prepared.jmx"
 PLAN_NOTES = "plan-notes.json"
+HOSTS = "hosts"
 
 QUICK_COMPILER_MAX_RATE_PER_S = 500.0
 """Arrivals per second of a shard up to which the JVM's quick compiler is the better one."""
@@ -112,6 +114,7 @@ class Program:
         self._preparing = False
         if self._terminated:
             raise ShardEnded(_TERMINATED)
+        book = self._open_address_book(spec, work)
         parts = ResultParts(work / "parts")
         self._keeper = ResultKeeper(
             parts,
@@ -133,6 +136,7 @@ class Program:
             leftover=leftover,
             say=self._say,
             clock=self._clock,
+            forbidden=lambda: book.refusal,
         )
         watch = StoreWatch(self._store, self._identity.shard, self._identity.incarnation, self._clock.monotonic)
         period = poll_period_s(self._store)
@@ -140,6 +144,7 @@ class Program:
             Background("store-watch", watch.poll, lambda stopped: stopped.wait(period)),
             Background("outbox", self._outbox.publish_next, lambda _: self._outbox.wait_for_work()),
             Background("results", self._keeper.step, lambda stopped: stopped.wait(KEEP_EVERY_S)),
+            Background("addresses", book.step, lambda stopped: stopped.wait(TURN_S)),
         )
         for thread in background:
             thread.start()
@@ -221,6 +226,22 @@ class Program:
             self._say(f"plan: {note}")
         return prepared, folder
 
+    def _open_address_book(self, spec: FleetSpec, work: Path) -> AddressBook:
+        """The names that the load may use, resolved. Raises ShardEnded when one of them leads off the list."""
+        book = AddressBook(
+            spec.addresses,
+            spec.allow_addresses,
+            work / HOSTS,
+            turn=self._identity.shard,
+            say=self._say,
+            monotonic=self._clock.monotonic,
+        )
+        try:
+            book.open()
+        except GuardRefused as refused:
+            raise ShardEnded(End(ExitCode.REFUSED, f"target refused: {refused}")) from None
+        return book
+
     def _jmeter_start(
         self, spec: FleetSpec, prepared: PreparedPlan, plan_folder: Path, work: Path
     ) -> jmeter.JMeterStart:
@@ -242,6 +263,7 @@ class Program:
                 "max_rate": f"{spec.max_rate_per_s / spec.shards:.9f}",
             },
             arguments=prepared.jmeter_arguments,
+            hosts=work / HOSTS if spec.addresses else None,
         )
 
     def _patiently(self, access: Callable[[], _T]) -> _T:

@@ -62,6 +62,7 @@ class Shard:
         follower: of the results; the reporter empties it.
         leftover: command that lay in the store at the start of the program; not obeyed, only exceeded.
         say: prints one line for the Airflow log.
+        forbidden: why the load must stop for a reason outside of the shard; empty while it may go on.
     """
 
     def __init__(
@@ -77,7 +78,9 @@ class Shard:
         leftover: bytes | None,
         say: Callable[[str], None],
         clock: Clock,
+        forbidden: Callable[[], str] = str,
     ) -> None:
+        self._forbidden = forbidden
         self._identity, self._spec, self._engine, self._outbox = identity, spec, engine, outbox
         self._threads, self._say, self._clock = threads, say, clock
         self._orders = Orders(shards=spec.shards, max_rate_per_s=spec.max_rate_per_s, started_at=identity.started_at)
@@ -105,6 +108,8 @@ class Shard:
         now = self._clock.monotonic()
         self._note_store(seen)
         self._take_command(seen)
+        if why := self._forbidden():
+            self._guarded(lambda: self._guard.trip(why))
         try:
             self._read_status(now)
             self._read_results(now)

@@ -191,7 +191,7 @@ class Conductor:
             states = {shard: self._state(shard) for shard in self._incarnations}
             if all(state == "ready" for state in states.values()):
                 return self._clock.now() - start
-            refused = [state for state in states.values() if state.startswith("plan refused")]
+            refused = [state for state in states.values() if state.startswith(("plan refused", "target refused"))]
             late = self._clock.now() - start > within_s
             if refused or late:
                 told = "; ".join(f"shard {shard}: {state}" for shard, state in states.items() if state != "ready")

@@ -57,7 +57,7 @@ class Environment:
             return split_url(target.url)
         balancer = self.balancers.load_balancer(self.profile.aws.load_balancer)
         port = self.balancers.listener_port(balancer["LoadBalancerArn"], target.scheme)
-        return target.scheme, str(balancer["DNSName"]), port
+        return target.scheme, str(balancer["DNSName"]).lower(), port
 
     def health(self) -> dict[str, str]:
         return dict(self.resources.health())

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import fnmatch
 import logging
 import time
 from collections.abc import Callable, Mapping
-from http.client import HTTPException
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
-from urllib.error import HTTPError, URLError
-from urllib.parse import urljoin, urlsplit
-from urllib.request import HTTPRedirectHandler, ProxyHandler, build_opener
 
 from headroom_airflow.hooks.ec2_network import NetworkHook
 from headroom_airflow.hooks.load_fleet import LoadFleetHook
-from include.capacity.errors import ConfigError, GuardRefused, NotReady, StoreError
+from include.capacity.errors import ConfigError, NotReady, StoreError
 from include.capacity.profile import ServiceProfile
 from include.capacity.protocol import DISMISSED_PATH, SPEC_PATH, FleetSpec
 from include.loadgen.plan import prepare
@@ -60,65 +56,17 @@ def check_plan(profile: ServiceProfile, target: Target) -> PreparedPlan:
     return prepare.check_plan(plan_file(profile), settings=settings)
 
 
-def check_target(profile: ServiceProfile, target: Target) -> None:
-    """One request to the health path, on the way that the load will take: no proxy, no redirect.
+def open_fleet(
+    plan: RunPlan,
+    store: ArtefactStore,
+    target: Target,
+    prepared: PreparedPlan,
+    addresses: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
+) -> list[dict[str, Any]]:
+    """Puts plan and specification into the store and returns the arguments of each shard's container task.
 
-    Raises GuardRefused for a host off the allow-list or a redirect to one, NotReady without a good answer.
+    `addresses`: host -> the addresses that the load may go to; none at all: wherever names lead.
     """
-    scheme, host, port = target
-    if not _allowed(host, profile):
-        raise GuardRefused(
-            f"The target {host} is not on target.allow_hosts ({', '.join(profile.target.allow_hosts)}). "
-            "Add it there if this really is the system to be loaded."
-        )
-    url = f"{scheme}://{host}:{port}{profile.target.health_path}"
-    try:
-        with build_opener(_NoRedirect, ProxyHandler({})).open(url, timeout=5) as answer:
-            answer.read()
-    except HTTPError as error:
-        with error:
-            raise _bad_answer(profile, url, error) from error
-    except (URLError, OSError, HTTPException) as error:
-        reason = getattr(error, "reason", None) or error
-        keys = "target.url" if profile.target.url else "aws.load_balancer and target.scheme"
-        raise NotReady(
-            f"The target does not answer at {url}: {reason}. Is the service up, is its port open to this machine, and "
-            f"is it the one you mean ({keys} of the service profile)?"
-        ) from error
-
-
-def _allowed(host: str, profile: ServiceProfile) -> bool:
-    return any(fnmatch.fnmatch(host, pattern) for pattern in profile.target.allow_hosts)
-
-
-def _bad_answer(profile: ServiceProfile, url: str, error: HTTPError) -> NotReady | GuardRefused:
-    location = error.headers.get("Location") if 300 <= error.code < 400 else None
-    if location:
-        leads_to = urljoin(url, location)
-        told = f"The target's {url} redirects (status {error.code}) to {leads_to}"
-        host = urlsplit(leads_to).hostname or ""
-        if not _allowed(host, profile):
-            return GuardRefused(
-                f"{told}, and {host} is not on target.allow_hosts ({', '.join(profile.target.allow_hosts)}). Set "
-                "target.health_path to a path that the service answers by itself, or target.url to the right service."
-            )
-        return NotReady(f"{told}. Set target.health_path to a path that the service answers by itself.")
-    if error.code >= 500:
-        cure = "The service, or the load balancer without a healthy instance behind it, fails: look at its logs."
-    else:
-        cure = "Check target.health_path of the service profile."
-    return NotReady(f"The target's {url} answers with status {error.code}. {cure}")
-
-
-class _NoRedirect(HTTPRedirectHandler):
-    """A redirect could lead off the allow-list; it counts as an error status instead."""
-
-    def redirect_request(self, *args: Any, **kwargs: Any) -> None:
-        return None
-
-
-def open_fleet(plan: RunPlan, store: ArtefactStore, target: Target, prepared: PreparedPlan) -> list[dict[str, Any]]:
-    """Puts plan and specification into the store and returns the arguments of each shard's container task."""
     profile = plan.profile
     fleet, guard = profile.load.fleet, profile.guard
     source = plan_file(profile)
@@ -147,6 +95,8 @@ def open_fleet(plan: RunPlan, store: ArtefactStore, target: Target, prepared: Pr
         idle_limit_s=guard.idle_limit_s,
         hard_limit_s=guard.max_duration_s,
         heap_mb=fleet.heap_mb,
+        addresses=addresses,
+        allow_addresses=profile.target.allow_addresses,
     )
     store.write(SPEC_PATH, spec.dumps())
     network = network_configuration(profile)

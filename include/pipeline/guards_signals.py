@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Protocol
 
 from headroom_airflow.hooks.cloudwatch_alarms import CloudWatchAlarmsHook
@@ -11,6 +12,8 @@ from include.capacity.errors import InvalidData
 from include.capacity.guard.blackouts import windows
 from include.capacity.guard.stop import StopOrder, stop_for
 from include.capacity.profile import ServiceProfile
+from include.loadgen.addresses import RESOLVE_EVERY_S
+from include.pipeline.guards_target import addresses_stop
 from include.pipeline.guards_watch import Look
 from include.pipeline.run_plan import RunPlan
 from include.store.artefacts import ArtefactStore
@@ -76,10 +79,20 @@ def blackout_stop(profile: ServiceProfile, now: datetime) -> str | None:
     )
 
 
+def lease_look(lease: MayBeLost) -> Look:
+    return Look("the lease of the environment", lambda: lease.lost, 0.5)
+
+
 def looks(
-    plan: RunPlan, folder: ArtefactStore, variable: Callable[[], str | None], lease: MayBeLost | None = None
+    plan: RunPlan,
+    folder: ArtefactStore,
+    variable: Callable[[], str | None],
+    addresses: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> list[Look]:
-    """What is to be watched while the run changes or loads its environment."""
+    """What is to be watched while the run changes or loads its environment.
+
+    `addresses`: host -> what it resolved to when the run was checked.
+    """
     profile = plan.profile
     alarms = CloudWatchAlarmsHook(aws_conn_id=profile.aws.connection, region_name=profile.aws.region)
     found = [
@@ -90,6 +103,6 @@ def looks(
         found.append(Look("guard.stop_alarms", lambda: alarm_stop(alarms, profile.guard.stop_alarms), 3.0))
     if profile.blackouts:
         found.append(Look("blackouts", lambda: blackout_stop(profile, datetime.now(UTC)), 1.0))
-    if lease is not None:
-        found.append(Look("the lease of the environment", lambda: lease.lost, 0.5))
+    if addresses:
+        found.append(Look("the addresses of the target", lambda: addresses_stop(profile, addresses), RESOLVE_EVERY_S))
     return found

@@ -15,12 +15,17 @@ SERVICES = REPOSITORY / "include" / "services"
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """`artefacts` is a folder or fsspec URL (HEADROOM_ARTEFACTS), `history` a SQLAlchemy URL (HEADROOM_HISTORY), `name`
-    tells this Airflow installation from others that share the artefacts (HEADROOM_INSTALLATION)."""
+    """Attributes:
+    artefacts: a folder or fsspec URL (HEADROOM_ARTEFACTS).
+    history: a SQLAlchemy URL (HEADROOM_HISTORY).
+    name: tells this Airflow installation from others that share the artefacts (HEADROOM_INSTALLATION).
+    guard_rails: a file of limits above every profile (HEADROOM_GUARD_RAILS); empty: none.
+    """
 
     artefacts: str
     history: str
     name: str = "airflow"
+    guard_rails: str = ""
 
     @classmethod
     def from_environment(cls) -> Installation:
@@ -29,6 +34,7 @@ class Installation:
             os.environ.get("HEADROOM_ARTEFACTS", str(build / "artefacts")),
             os.environ.get("HEADROOM_HISTORY", f"sqlite:///{build / 'history.db'}"),
             os.environ.get("HEADROOM_INSTALLATION", "airflow"),
+            os.environ.get("HEADROOM_GUARD_RAILS", ""),
         )
 
     def store(self) -> ArtefactStore:

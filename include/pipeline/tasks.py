@@ -94,8 +94,10 @@ def check(service: str) -> dict[str, Any]:
 
     from include.pipeline import checks
     from include.pipeline.environment import Environment
-    from include.pipeline.fleet import check_plan, check_resources, check_target
+    from include.pipeline.fleet import check_plan, check_resources
+    from include.pipeline.guards_allow import allow_lists, check_allowed
     from include.pipeline.guards_budget import check_budget
+    from include.pipeline.guards_target import ADDRESSES, check_host, check_target, hosts_of, pin
 
     plan, folder = _this_run(service)
     environment = Environment.of(plan.profile)
@@ -110,18 +112,22 @@ def check(service: str) -> dict[str, Any]:
     checks.check_signals(plan, folder.store, _stop_variable)
     checks.check_blackouts(plan.profile, datetime.now(UTC))
     checks.check_account(environment)
+    installation = Installation.from_environment()
     target = environment.target()
+    check_host(plan.profile, target[1])
     prepared = check_plan(plan.profile, target)
+    pins = pin(plan.profile, hosts_of(plan.profile, target, prepared))
+    check_allowed(environment, allow_lists(plan.profile, installation), pins)
     check_resources(plan.profile)
-    checks.check_free(environment, Installation.from_environment().store(), plan.run)
+    checks.check_free(environment, installation.store(), plan.run)
     checks.check_blackouts(plan.profile, datetime.now(UTC))
     checks.check_group(environment)
     checks.check_health(environment)
-    check_target(plan.profile, target)
+    check_target(plan.profile, target, pins[target[1]])
     facts = environment.facts()
-    installation = Installation.from_environment()
     cost = check_budget(plan, facts["sizes"]["DesiredCapacity"], installation.history, datetime.now(UTC))
-    folder.note({"before": facts, "plan_notes": list(prepared.notes), "stopped": "", "budget": cost})
+    told = {"before": facts, "plan_notes": list(prepared.notes), "stopped": "", "budget": cost, ADDRESSES: pins}
+    folder.note(told)
     for note in prepared.notes:
         log.info("Plan: %s", note)
     return {
@@ -158,11 +164,13 @@ def _holding(plan: RunPlan, environment: Any) -> AbstractContextManager[Keeper]:
 @contextmanager
 def _watching(plan: RunPlan, folder: RunFolder, environment: Any) -> Iterator[Watch]:
     """The environment's lease is renewed, and the guard rails are watched; why they ended the run is noted."""
-    from include.pipeline.guards_signals import looks
+    from include.pipeline.guards_signals import lease_look, looks
+    from include.pipeline.guards_target import ADDRESSES
     from include.pipeline.guards_watch import Watch
 
     try:
-        with _holding(plan, environment) as keeper, Watch(looks(plan, folder.store, _stop_variable, keeper)) as watch:
+        found = looks(plan, folder.store, _stop_variable, folder.notes().get(ADDRESSES, {}))
+        with _holding(plan, environment) as keeper, Watch([*found, lease_look(keeper)]) as watch:
             watch.require()
             yield watch
     except RunStopped as stopped:
@@ -208,12 +216,15 @@ def open_fleet(service: str) -> list[dict[str, Any]]:
     """Puts plan and fleet specification into the store; returns the arguments of each shard's container task."""
     from include.pipeline import fleet
     from include.pipeline.environment import Environment
+    from include.pipeline.guards_target import ADDRESSES, check_target, hosts_of, named_pins, pin
 
     plan, folder = _this_run(service)
     target = Environment.of(plan.profile).target()
-    fleet.check_target(plan.profile, target)
+    prepared = fleet.check_plan(plan.profile, target)
+    pins = pin(plan.profile, hosts_of(plan.profile, target, prepared), folder.notes().get(ADDRESSES))
+    check_target(plan.profile, target, pins[target[1]])
     folder.note({"fleet_opened_at": time.time(), "target": "{}://{}:{}".format(*target)})
-    return fleet.open_fleet(plan, folder.store, target, fleet.check_plan(plan.profile, target))
+    return fleet.open_fleet(plan, folder.store, target, prepared, named_pins(plan.profile, pins))
 
 
 @translated

@@ -143,6 +143,36 @@ def test_a_shard_is_steered_accounts_for_every_arrival_and_leaves_when_dismissed
         assert list((fleet.folder / "work").iterdir()) == []
 
 
+def test_a_name_leads_only_where_it_was_pinned(tmp_path: Path, target: LoopbackTarget) -> None:
+    """No name server knows shop.test: that requests arrive shows that JMeter resolves by the pins alone."""
+    pins = {"shop.test": ("127.0.0.1",), "127.0.0.1": ("127.0.0.1",)}
+    spec = fleet_spec(target.port, target_host="shop.test", allow_hosts=("shop.test",), addresses=pins)
+    with LocalFleet(tmp_path / "run", spec) as fleet:
+        shard = fleet.start()
+        commander = Commander(fleet.store, lease_s=LEASE_S).start()
+        fleet.wait_ready()
+        commander.command(20)
+        fleet.wait_for(lambda: completed(fleet.reports()) > 20, 20, "load")
+        fleet.dismiss()
+        assert shard.wait(20) == 0, fleet.output()
+        assert {row.outcome for report in fleet.reports() for row in report.rows} == {"ok"}
+        assert "shop.test cannot be resolved now" in fleet.output()
+
+
+def test_a_name_that_leads_elsewhere_than_when_it_was_checked_is_refused(
+    tmp_path: Path, target: LoopbackTarget
+) -> None:
+    pins = {"localhost": ("127.0.0.9",)}
+    spec = fleet_spec(target.port, target_host="localhost", allow_hosts=("localhost",), addresses=pins)
+    with LocalFleet(tmp_path / "run", spec) as fleet:
+        shard = fleet.start()
+        assert shard.wait(20) == 2, fleet.output()
+        (report,) = [report for report in fleet.reports() if report.final]
+        assert report.end_reason.startswith("target refused: localhost resolves to ")
+        assert "resolved to 127.0.0.9 when the run was checked" in report.end_reason
+    assert target.requests == 0
+
+
 def test_without_renewal_the_load_ends_with_the_lease_and_sigterm_ends_the_shard(
     fleet: LocalFleet, target: LoopbackTarget
 ) -> None:

@@ -131,6 +131,8 @@ def _check_http(node: Node, values: Values, allowed: _AllowList, hosts: set[str]
             "Let the path begin with `/`, or with a variable that User Defined Variables give a fixed value.",
         )
     else:
+        if (own := node.get("HTTPSampler.domain")) and "${" not in own and own != own.lower():
+            node.set("HTTPSampler.domain", own.lower())  # the load containers know names in this one spelling
         _check_text(node, _effective(node, "HTTPSampler.domain"), values, allowed, hosts, findings)
     if not _effective(node, "HTTPSampler.response_timeout"):
         findings.note("has no response timeout: an answer that never comes holds a thread of the pool for good.", node)
@@ -193,6 +195,15 @@ def _host_of(text: str) -> str | None:
 
 
 def _check_static_hosts(node: Node, values: Values, allowed: _AllowList, hosts: set[str], findings: Findings) -> None:
+    if values.value(node.get("DNSCacheManager.isCustomResolver", "false")) != "false" and not allowed.allows_all:
+        lists = node.element.iter("collectionProp")
+        servers = [entry for entry in lists if entry.get("name") == "DNSCacheManager.servers"]
+        if any(len(entry) for entry in servers):
+            findings.refuse(
+                node,
+                "resolves names by DNS servers of its own: they could lead off the allow-list, whatever was checked.",
+                "Remove the servers; static hosts and the names of the load containers' own resolver are kept.",
+            )
     for entry in node.element.iter("elementProp"):
         for child in entry:
             if child.get("name") == "StaticHost.Address":

@@ -64,6 +64,15 @@ class Elbv2Hook(ServiceHook):
         return str(self.target_group(name)["TargetGroupArn"])
 
     @told
+    def tags(self, arns: Sequence[str]) -> dict[str, dict[str, str]]:
+        """ARN -> tags, of at most 20 load balancers and target groups."""
+        answer = self.conn.describe_tags(ResourceArns=list(arns))
+        return {
+            entry["ResourceArn"]: {tag["Key"]: tag["Value"] for tag in entry["Tags"]}
+            for entry in answer["TagDescriptions"]
+        }
+
+    @told
     def target_group_attributes(self, target_group_arn: str) -> dict[str, str]:
         """Attributes by name, such as deregistration_delay.timeout_seconds and slow_start.duration_seconds."""
         answer = self.conn.describe_target_group_attributes(TargetGroupArn=target_group_arn)

@@ -237,6 +237,44 @@ def test_a_run_that_may_cost_too_much_is_refused_with_the_estimate(sandbox: Runn
     assert tasks.check("checkout")["cost"][1] == "Budget of the run: 5.00 USD."
 
 
+def test_an_address_off_the_list_is_refused(sandbox: RunningSandbox, started: Start) -> None:
+    text = refusal(started, plan_with({"target.allow_addresses": ["10.0.0.0/8"]}))
+    assert "127.0.0.1 resolves to 127.0.0.1, and target.allow_addresses of the service profile allows only" in text
+
+
+def test_what_the_lists_of_profile_and_installation_do_not_allow_is_refused(
+    sandbox: RunningSandbox, started: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = refusal(started, plan_with({"guard.allow": {"resources": ["*-web"], "tags": {"capacity-test": "allowed"}}}))
+    assert "'checkout' (aws.load_balancer) is not on guard.allow.resources of the service profile (*-web)" in text
+    assert "The target group 'checkout' (aws.target_group) has no such tag, and guard.allow.tags" in text
+    assert "The Auto Scaling group 'checkout-web' (aws.autoscaling_group) has no such tag" in text
+    rails = tmp_path / "rails.yaml"
+    monkeypatch.setenv("HEADROOM_GUARD_RAILS", str(rails))
+    assert f"{rails}: cannot be read" in refusal(started, plan_with({}))
+    rails.write_text("schema: 1\nregions: [eu-*]\nhosts: [shop.staging]\nmax_rate: 500 tps\n")
+    text = refusal(started, plan_with({}))
+    assert f"'us-east-1' (aws.region) is not on regions of {rails} (eu-*)" in text
+    assert f"guard.max_rate of the service profile is 800 tps, and max_rate of {rails} allows 500" in text
+    assert f"'127.0.0.1' (the target or the plan) is not on hosts of {rails} (shop.staging)" in text
+
+
+def test_tagged_resources_pass(sandbox: RunningSandbox, started: Start) -> None:
+    groups, balancers = sandbox.client("autoscaling"), sandbox.client("elbv2")
+    arns = [
+        balancers.describe_load_balancers(Names=["checkout"])["LoadBalancers"][0]["LoadBalancerArn"],
+        balancers.describe_target_groups(Names=["checkout"])["TargetGroups"][0]["TargetGroupArn"],
+    ]
+    tag = {"Key": "capacity-test", "Value": "allowed"}
+    of_group = {"ResourceId": GROUP, "ResourceType": "auto-scaling-group", "PropagateAtLaunch": False, **tag}
+    groups.create_or_update_tags(Tags=[of_group])
+    balancers.add_tags(ResourceArns=arns, Tags=[tag])
+    started(plan_with({"guard.allow": {"tags": {"capacity-test": "allow*"}}}))
+    assert tasks.check("checkout")
+    groups.delete_tags(Tags=[of_group])
+    balancers.remove_tags(ResourceArns=arns, TagKeys=["capacity-test"])
+
+
 # -- somebody else ----------------------------------------------------------------------------------------------------
 
 

@@ -31,6 +31,7 @@ class Scene:
         self.store = FailingStore(ArtefactStore.open(str(folder)))
         self.outbox = Outbox(cast(ArtefactStore, self.store))
         self.lines: list[str] = []
+        self.forbidden = ""
         self.seen = Seen(looked=True)
         self.end: End | None = None
         follower = JtlFollower("results.jtl")
@@ -45,6 +46,7 @@ class Scene:
             leftover=leftover,
             say=self.lines.append,
             clock=self.time.clock(),
+            forbidden=lambda: self.forbidden,
         )
 
     def command(self, seq: int, rate_per_s: float, **changes: float) -> None:
@@ -274,6 +276,21 @@ def test_the_guard_stops_the_load_for_good_and_keeps_the_shard_alive(scene: Scen
     assert scene.engine.rate == 0
     assert scene.end is None
     assert scene.reports()[-1].guard.startswith("20 of 30 transactions")
+    assert said(scene, "the rate is zero for good") == 1
+
+
+def test_what_is_forbidden_from_outside_stops_the_load_for_good(scene: Scene) -> None:
+    scene.command(1, 40, lease_s=60)
+    scene.run(0.5)
+    assert scene.engine.rate == 20
+    scene.forbidden = "shop resolves to 10.9.9.9 now"
+    scene.run(2 * STEP_S)
+    assert scene.engine.rate == 0
+    scene.forbidden = ""
+    scene.command(2, 60, lease_s=60)
+    scene.run(2.0)
+    assert scene.engine.rate == 0
+    assert scene.reports()[-1].guard == "shop resolves to 10.9.9.9 now"
     assert said(scene, "the rate is zero for good") == 1
 
 

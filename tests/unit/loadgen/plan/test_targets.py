@@ -128,6 +128,23 @@ def test_a_static_host_entry_may_not_lead_elsewhere(workshop: Workshop) -> None:
     assert "`10.9.8.7`" in workshop.refusal(group, allow_hosts=ALLOWED).problem
 
 
+@pytest.mark.parametrize(("custom", "refused"), [("true", True), ("${__P(custom)}", True), ("false", False)])
+def test_name_servers_of_the_plans_own_are_refused(workshop: Workshop, custom: str, refused: bool) -> None:
+    raw = '<collectionProp name="DNSCacheManager.servers"><stringProp name="1">10.0.0.53</stringProp></collectionProp>'
+    cache = workshop.element("DNSCacheManager", "names", raw=raw, DNSCacheManager__isCustomResolver=custom)
+    group = workshop.group("load", workshop.http("a"), cache)
+    if refused:
+        assert "resolves names by DNS servers of its own" in workshop.refusal(group).problem
+    workshop.prepare(group, **({"allow_hosts": ("*",)} if refused else {}))
+
+
+def test_a_literal_host_is_spelt_as_the_load_containers_know_it(workshop: Workshop) -> None:
+    group = workshop.group("load", workshop.http("a", host="Shop.Example.org"))
+    prepared, _ = workshop.prepare(group, allow_hosts=ALLOWED)
+    assert prepared.targets == ("shop.example.org",)
+    assert "Shop.Example.org" not in prepared.path.read_text()
+
+
 def test_a_proxy_must_be_allowed(workshop: Workshop) -> None:
     sampler = workshop.http("a", HTTPSampler__proxyHost="proxy.elsewhere.test")
     assert "`proxy.elsewhere.test`" in workshop.refusal(workshop.group("load", sampler)).problem

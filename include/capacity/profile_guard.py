@@ -55,6 +55,8 @@ class Guard(Section):
     max_duration_s: Annotated[Seconds, Field(alias="max_duration", gt=0)]
     wait_for_environment_s: Annotated[Seconds, Field(alias="wait_for_environment")] = 0.0
     stop_alarms: tuple[Text, ...] = ()
+    approvers: tuple[Text, ...] = ()
+    approval_within_s: Annotated[Seconds, Field(alias="approval_within", ge=60)] = 8 * 3600.0
     allow: Allow = Allow()
 
 

@@ -10,6 +10,8 @@ from airflow.sdk import DAG, CronTriggerTimetable, TriggerRule, task
 
 from include.capacity.profile import ServiceProfile
 from include.pipeline import tasks
+from include.pipeline.approval import TASK_ID as APPROVAL
+from include.pipeline.approval import approval_task
 from include.pipeline.fleet import shard_tags
 from include.pipeline.params import run_params
 
@@ -55,15 +57,16 @@ def build_run(profile: ServiceProfile, profile_file: str, mode: Literal["weekly"
         # Publishes what is known even if a stage failed: the reason is part of the history.
         published = task(tasks.publish, trigger_rule=TriggerRule.ALL_DONE)(service)
         work = [resolved, checked, journal, prescaled, shards, smoke, search, confirm, dismissed, collected, restored]
-        must_succeed = [item.operator.task_id for item in [*work, validated, compared, published]] + [
-            load_fleet.task_id
-        ]
+        must_succeed = [item.operator.task_id for item in [*work, validated, compared, published]]
+        must_succeed += [load_fleet.task_id, *([APPROVAL] if profile.production else [])]
         # resolve_plan is its setup, so that it also runs when somebody marks the run as failed before the journal.
         concluded = task(tasks.conclude, **NO_RETRY)(service, must_succeed).as_teardown(
             setups=resolved, on_failure_fail_dagrun=True
         )
 
         resolved >> checked >> journal >> prescaled >> shards >> smoke >> search >> confirm >> dismissed
+        if profile.production:  # asked when all checks have passed, before any change
+            checked >> approval_task(profile) >> journal
         shards >> load_fleet  # beside the stages; dismiss_fleet must not wait for it, because it is what ends it
         [load_fleet, dismissed] >> collected >> restored  # restore when the load is gone
         [confirm, collected] >> validated >> compared  # analysis needs the answer, and what was collected

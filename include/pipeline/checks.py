@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,12 +10,13 @@ from typing import Any
 from include.capacity.errors import ConfigError, GuardRefused, NotReady
 from include.capacity.guard.blackouts import refusal
 from include.capacity.profile import ServiceProfile
+from include.pipeline.approval import TASK_ID as APPROVAL
 from include.pipeline.environment import Environment
 from include.pipeline.environment_journal import is_settled
 from include.pipeline.environment_lock import wait_until_free
 from include.pipeline.fleet import RUN_TAG, running_shards, tags_of
 from include.pipeline.guards_signals import looks
-from include.pipeline.run_plan import RunPlan
+from include.pipeline.run_plan import ALLOW_PRODUCTION, RunPlan
 from include.store.artefacts import ArtefactStore
 
 SLOTS_BESIDE_SHARDS = 2
@@ -82,6 +83,22 @@ def check_signals(plan: RunPlan, folder: ArtefactStore, variable: Callable[[], s
     for look in looks(plan, folder, variable):
         if (why := look.ask()) is not None:
             raise GuardRefused(why)
+
+
+def check_production(plan: RunPlan, task_ids: Collection[str]) -> None:
+    """A production target is loaded only on demand, by a DAG that asks a person first."""
+    if not plan.profile.production:
+        return
+    if not plan.allow_production:
+        raise GuardRefused(
+            f"production is true in the service profile, and the Param {ALLOW_PRODUCTION} of this run is not. Trigger "
+            "the run by hand with that Param, if real users may be affected by it now."
+        )
+    if APPROVAL not in task_ids:
+        raise GuardRefused(
+            f"production is true in the service profile, but this DAG has no task {APPROVAL}: it was made from an "
+            "earlier version of the profile. Wait until Airflow has read the DAG files again, then trigger a new run."
+        )
 
 
 def check_account(environment: Environment) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from airflow.sdk import Param
 
 from include.capacity.profile import ServiceProfile
+from include.pipeline.run_plan import ALLOW_PRODUCTION
 
 PERCENTILES = ("p50", "p90", "p95", "p99")
 
@@ -15,7 +16,14 @@ def run_params(profile: ServiceProfile) -> dict[str, Param]:
     """Typed, limited and explained; the form shows the profile's own value in each description."""
     search, guard = profile.search, profile.guard
     slo = "; ".join(f"{entry.condition().metric} <= {entry.condition().limit:g}" for entry in profile.slo)
+    allowed = Param(
+        False,
+        type="boolean",
+        title="Load the production target",
+        description="production is true in the profile: a run must say so, and a person must approve it.",
+    )
     return {
+        **({ALLOW_PRODUCTION: allowed} if profile.production else {}),
         "slo_latency_percentile": _optional(
             "string",
             "SLO: latency percentile",

@@ -17,6 +17,7 @@ from include.store.artefacts import ArtefactStore
 PLAN_PATH = "plan.json"
 STAGES = ("smoke", "search", "confirm")
 INSTALLATION = "airflow"  # of one that was given no name
+ALLOW_PRODUCTION = "allow_production"  # the Param without which no production target is loaded
 
 
 def run_key(run_id: str) -> str:
@@ -35,6 +36,7 @@ class RunPlan:
         overrides: the Params that were given (without the nulls).
         installation: name of the Airflow installation that runs it; several may share a store and an environment.
         prior_tps: the answer of an earlier comparable run; None without one, or where the profile wants none.
+        allow_production: whether the run was told to load a production target.
     """
 
     dag_id: str
@@ -47,6 +49,7 @@ class RunPlan:
     profile: ServiceProfile
     installation: str = INSTALLATION
     prior_tps: float | None = None
+    allow_production: bool = False
 
     def search_settings(self) -> SearchSettings:
         return self.profile.search_settings(self.prior_tps)
@@ -93,9 +96,12 @@ def resolve(
     installation: str = INSTALLATION,
 ) -> RunPlan:
     """Raises ConfigError when the profile is wrong or the Params contradict it."""
-    overrides = {name: value for name, value in params.items() if value is not None}
-    profile = with_overrides(parse_profile(text, source), overrides)
-    return RunPlan(dag_id, run_id, mode, started_at, text, source, overrides, profile, installation)
+    stated = parse_profile(text, source)
+    allowed = stated.production and params.get(ALLOW_PRODUCTION) is True
+    not_of_the_profile = {ALLOW_PRODUCTION} if stated.production else set()
+    overrides = {name: value for name, value in params.items() if value is not None and name not in not_of_the_profile}
+    profile = with_overrides(stated, overrides)
+    return RunPlan(dag_id, run_id, mode, started_at, text, source, overrides, profile, installation, None, allowed)
 
 
 def save(plan: RunPlan, store: ArtefactStore) -> None:
@@ -114,6 +120,7 @@ def save(plan: RunPlan, store: ArtefactStore) -> None:
         "overrides": dict(plan.overrides),
         "installation": plan.installation,
         "prior_tps": plan.prior_tps,
+        "allow_production": plan.allow_production,
     }
     store.create(PLAN_PATH, json.dumps(raw, indent=1, sort_keys=True).encode())
     owner = load(store).installation
@@ -133,7 +140,7 @@ def load(store: ArtefactStore) -> RunPlan:
         plan = resolve(
             raw["profile_text"],
             raw["profile_source"],
-            raw["overrides"],
+            {**raw["overrides"], **({ALLOW_PRODUCTION: True} if raw.get("allow_production") else {})},
             dag_id=raw["dag_id"],
             run_id=raw["run_id"],
             mode=raw["mode"],

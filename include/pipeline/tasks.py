@@ -108,6 +108,7 @@ def check(service: str) -> dict[str, Any]:
         heartbeat_timeout_s=conf.getfloat("scheduler", "task_instance_heartbeat_timeout"),
     )
     checks.check_scheduling(plan.profile, scheduling)
+    checks.check_production(plan, context["dag"].task_ids)
     checks.check_durations(plan.profile)
     checks.check_signals(plan, folder.store, _stop_variable)
     checks.check_blackouts(plan.profile, datetime.now(UTC))
@@ -140,11 +141,27 @@ def check(service: str) -> dict[str, Any]:
 @translated
 def journal(service: str) -> dict[str, Any]:
     """The undo record, before any change; and the environment is taken for this run."""
+    from include.pipeline import checks
     from include.pipeline.environment import Environment
 
     plan, folder = _this_run(service)
-    journal = _open_journal(plan, folder, Environment.of(plan.profile))
+    environment = Environment.of(plan.profile)
+    if plan.profile.production:
+        _note_approval(folder)
+    # An approval, or a repeated task, may come long after the check.
+    checks.check_signals(plan, folder.store, _stop_variable)
+    checks.check_blackouts(plan.profile, datetime.now(UTC))
+    checks.check_account(environment)
+    journal = _open_journal(plan, folder, environment)
     return {"journal": journal.url, **{entry.title: dict(entry.snapshot) for entry in journal.entries}}
+
+
+def _note_approval(folder: RunFolder) -> None:
+    from include.pipeline.approval import TASK_ID, approver
+
+    by = approver(get_current_context()["ti"].xcom_pull(task_ids=TASK_ID))
+    log.info("Approved by %s.", by)
+    folder.note({"approved_by": by})
 
 
 def _open_journal(plan: RunPlan, folder: RunFolder, environment: Any) -> Journal:

@@ -28,6 +28,8 @@ _DROPPED = frozenset(
         COMPONENT_MARK,
         "HEADROOM_ARTEFACTS",
         "HEADROOM_HISTORY",
+        "HEADROOM_INSTALLATION",
+        "HEADROOM_GUARD_RAILS",
         "PYTHONDONTWRITEBYTECODE",  # each start would compile all of Airflow
         "PYTHONPATH",
         "PYTHONHOME",

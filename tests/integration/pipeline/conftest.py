@@ -147,7 +147,7 @@ def started(root: ArtefactStore, monkeypatch: pytest.MonkeyPatch) -> Callable[[R
         save(plan, folder.store)
         context = {
             "run_id": plan.run_id,
-            "dag": SimpleNamespace(dag_id=plan.dag_id, max_active_tasks=16),
+            "dag": SimpleNamespace(dag_id=plan.dag_id, max_active_tasks=16, task_ids=["check", "journal"]),
             "ti": SimpleNamespace(try_number=1, start_date=datetime.now(UTC)),
             "params": {},
         }

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -372,3 +373,23 @@ def test_what_a_retry_may_cure_stays_retryable(no_aws: str, started: Start, monk
     started(plan_with({}))
     with pytest.raises(NotReady):
         tasks.check("checkout")
+
+
+def test_a_production_target_needs_permission_and_an_approval(sandbox: RunningSandbox, started: Start) -> None:
+    changes = {"production": True, "schedule": None}
+    assert "the Param allow_production of this run is not" in refusal(started, plan_with(changes))
+    permitted = replace(plan_with(changes), allow_production=True)
+    assert "this DAG has no task approve" in refusal(started, permitted)
+    folder = started(permitted)
+    context = tasks.get_current_context()
+    context["dag"].task_ids.append("approve")
+    assert tasks.check("checkout")
+    for answer in (None, {"chosen_options": ["Reject"]}):
+        context["ti"].xcom_pull = lambda task_ids, answer=answer: answer
+        with pytest.raises(AirflowFailException, match="nobody has answered the task approve with 'Approve'"):
+            tasks.journal("checkout")
+        assert folder.store.names(JOURNAL) == []
+    context["ti"].xcom_pull = lambda task_ids: {"chosen_options": ["Approve"], "responded_by_user": {"name": "anna"}}
+    tasks.journal("checkout")
+    assert folder.notes()["approved_by"] == "anna"
+    assert tasks.restore("checkout")["equal"]

@@ -17,6 +17,7 @@ The instances at test size and one container per shard for the length of the run
 result states the amount. Shards end themselves when nobody commands them, so nothing runs on.
 
 ### If it fails
+To stop a run, mark the running task as failed, or `python -m include.pipeline.stop <service> <run id> --reason …`.
 The run is red unless every step succeeded, the environment is as before and the answer is valid. `conclude` names the
 first bad step; its log says what to do. Slow but fine: `load_fleet` runs as long as the load; `search` takes minutes.
 *inconclusive* means that the load generators or the machine were disturbed: run it again on a quiet machine or with

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -17,7 +18,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from include.capacity.errors import HeadroomError, NotReady
 from include.environment.journal import JOURNAL
-from include.pipeline import tasks
+from include.pipeline import environment_lock, tasks
 from include.pipeline.environment import Environment
 from include.pipeline.environment_lock import lock_path, take
 from include.pipeline.fleet import running_shards, shard_tags
@@ -287,6 +288,34 @@ def test_another_runs_lock_is_told_with_the_way_out(
     text = refusal(started, plan)
     assert "held by run 'manual__other'" in text
     assert "python -m include.pipeline.restore checkout 'manual__other'" in text
+
+
+def test_a_run_waits_for_another_one_and_goes_on_when_it_is_over(
+    sandbox: RunningSandbox, started: Start, root: ArtefactStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(environment_lock, "LOOK_S", 0.2)
+    plan = plan_with({"guard.wait_for_environment": "1 min"})
+    environment = Environment.of(plan.profile)
+    take(environment, root, OTHER_RUN)
+    freed_at: list[float] = []
+
+    def free() -> None:
+        freed_at.append(time.monotonic())
+        environment_lock.release(environment, root, OTHER_RUN)
+
+    timer = threading.Timer(2.0, free)
+    timer.start()
+    started(plan)
+    assert tasks.check("checkout")
+    assert freed_at
+    timer.join()
+    take(environment, root, OTHER_RUN)
+    text = refusal(started, plan_with({"guard.wait_for_environment": "1 s"}))
+    assert "held by run 'manual__other'" in text
+    assert "(Waited for 1 s.)" in text
+    with pytest.raises(AirflowFailException, match="held by run 'manual__other'"):
+        tasks.journal("checkout")
+    assert environment_lock.claim_of(environment, root) == OTHER_RUN
 
 
 def test_an_unreadable_lock_is_told_with_its_place(

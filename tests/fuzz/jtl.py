@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from include.capacity.errors import InvalidData
+from include.capacity.jtl import engines as engines_module
 from include.capacity.jtl import reader
 from include.capacity.jtl.bulk import aggregate_jtl
 from include.capacity.jtl.bulk_result import JtlAggregate
@@ -38,12 +39,13 @@ def compare(rows: Sequence[SecondRow], truth: oracle.Truth) -> None:
     assert +size == +truth.bytes, "bytes differ"
 
 
-def check(data: bytes, truth: oracle.Truth, engine: str, packed: bool) -> JtlAggregate | None:
+def check(data: bytes, truth: oracle.Truth, engine: str, packed: bool, lateness_s: int) -> JtlAggregate | None:
     """Reads with one engine and compares all of it with the truth; None for a file that both refuse."""
     stream = io.BytesIO(gzip.compress(data, 1) if packed else data)
     result, refusal = None, ""
+    options = JtlOptions(engine=engine, examples=10**6, lateness_s=lateness_s)
     try:
-        result = aggregate_jtl(stream, options=JtlOptions(engine=engine, examples=10**6))
+        result = aggregate_jtl(stream, options=options)
     except InvalidData as error:
         refusal = str(error)
     assert (result is None) == truth.refused, f"refused: {truth.refused}, but: {refusal or 'it was read'}"
@@ -83,6 +85,21 @@ def check_follower(data: bytes, truth: oracle.Truth, dice: random.Random) -> Non
     assert rejected == len(truth.rejected), f"{rejected} rejections, not {len(truth.rejected)}"
 
 
+def check_damaged(data: bytes, dice: random.Random, engine: str) -> None:
+    """A gzip file that was cut or spoiled: it is told, unless what was spoiled made no difference."""
+    whole = gzip.compress(data, 1)
+    at = dice.randrange(10, len(whole))
+    flipped = bytes([whole[at] ^ 1 << dice.randrange(8)])
+    spoiled = whole[:at] + (b"" if dice.random() < 0.5 else flipped + whole[at + 1 :])
+    try:
+        result = aggregate_jtl(io.BytesIO(spoiled), options=JtlOptions(engine=engine))
+    except InvalidData:
+        return
+    counted = result.headers + result.foreign + result.excluded + result.counted + result.rejections.count
+    assert result.records == counted, f"{result.records} records, but {counted} are accounted for"
+    assert result.rejections.by_kind.get("compression") == 1, "the damage is not told"
+
+
 def run(cases: range, seed: int, engines: list[str]) -> Counter[str]:
     """Checks cases; raises AssertionError with the number of the first that fails."""
     counts: Counter[str] = Counter()
@@ -94,14 +111,17 @@ def run(cases: range, seed: int, engines: list[str]) -> Counter[str]:
             kinds.add(kind)
         packed = dice.random() < 0.1
         size, reader.BUFFER_BYTES = reader.BUFFER_BYTES, dice.choice((1 << 16, 1 << 20))
-        truth = oracle.read(data, reader.BUFFER_BYTES)
+        room, engines_module.PYTHON_ROOM = engines_module.PYTHON_ROOM, dice.choice((10, 1 << 18))
+        truth, lateness_s = oracle.read(data, reader.BUFFER_BYTES), dice.choice((0, 1, 120))
         try:
-            results = [check(data, truth, engine, packed) for engine in engines]
+            results = [check(data, truth, engine, packed, lateness_s) for engine in engines]
             check_follower(data, truth, dice)
+            if packed:
+                check_damaged(data, dice, dice.choice(engines))
         except Exception as error:
             raise AssertionError(f"case {case} of seed {seed}: {error!r}\n{data!r}") from error
         finally:
-            reader.BUFFER_BYTES = size
+            reader.BUFFER_BYTES, engines_module.PYTHON_ROOM = size, room
         counts["files"] += 1
         counts["files, gzip"] += packed
         counts.update(f"mutated: {kind}" for kind in kinds)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+from collections import Counter
 
 import pytest
 
@@ -214,6 +215,20 @@ def test_a_transaction_controller_that_generates_a_parent_sample_counts(engine: 
 def test_nested_transaction_controllers_repeat_their_samples_both(engine: str) -> None:
     inner, outer = in_thread(10, 5, "inner", "t", SAMPLES), in_thread(8, 9, "outer", "t", SAMPLES)
     assert counts(read(THREADS + (in_thread(10, 5, "a", "t") + inner + outer) * 5, engine)) == {"a": 5}
+
+
+def test_a_long_file_is_handed_over_in_pieces_of_which_nothing_is_lost(engine: str) -> None:
+    """More rows than the kernel has room for, over ten minutes, some of them minutes late."""
+    count, header = (1_300_000 if engine == "kernel" else 60_000), "timeStamp,elapsed,label,success\n"
+    starts = [T + n * 600_000 // count - (200_000 if n % 1000 == 7 else 0) for n in range(count)]
+    data = header + "".join(f"{start},{start % 977},l{start % 3},true\n" for start in starts)
+    pieces = list(iterate_seconds(io.BytesIO(data.encode()), options=JtlOptions(engine=engine, lateness_s=30)))
+    merged = SecondTable.merged(pieces)
+    assert merged.rows_counted == count
+    completed, started = merged.counts_by_second()
+    assert started == Counter((start // 1000, f"l{start % 3}", "ok") for start in starts)
+    assert completed == Counter((start + start % 977) // 1000 for start in starts)
+    assert engine == "python" or len(pieces) > 1
 
 
 def test_transaction_controllers_can_be_kept_or_dropped(engine: str) -> None:

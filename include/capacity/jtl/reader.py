@@ -197,7 +197,7 @@ class JtlReader:
 
     def _take_record(self, text: str) -> bool:
         """False: there is no room for the row before finished seconds are handed over."""
-        rejected = Rejected("header", "")
+        rejected = None
         if self._rows is not None:
             try:
                 row, code, message = self._rows.read(text.removeprefix(BOM))
@@ -218,10 +218,10 @@ class JtlReader:
         if is_header:
             self._headers += 1
             self._records += 1
-        elif self._rows is not None and not rejected.reason:
-            return self._take_record(text)  # the first record of a file without header, whose columns were given
-        else:
+        elif rejected is not None:
             self._reject(rejected.kind, rejected.reason, text)
+        else:
+            return self._take_record(text)  # the first record of a file without header, whose columns were given
         return True
 
     def _label(self, name: str) -> int:

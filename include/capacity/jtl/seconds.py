@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -19,16 +20,16 @@ class ArrivalMemory:
 
     def __init__(self, size: int = REMEMBERED_ARRIVALS) -> None:
         self._size = size
-        self._seen: dict[int, None] = {}  # in the order of their last row
+        self._seen: OrderedDict[int, None] = OrderedDict()  # in the order of their last row
 
     def is_first(self, number: int) -> bool:
-        first = number not in self._seen
-        if not first:
-            del self._seen[number]
+        if number in self._seen:
+            self._seen.move_to_end(number)
+            return False
         self._seen[number] = None
         if len(self._seen) > self._size:
-            del self._seen[next(iter(self._seen))]
-        return first
+            self._seen.popitem(last=False)
+        return True
 
 
 class ThreadMemory:

@@ -18,6 +18,7 @@ from tools.toolchain.apt import Apt
 from tools.toolchain.haproxy import HAProxy
 from tools.toolchain.java import Java
 from tools.toolchain.jmeter import JMeter
+from tools.toolchain.kernel import JtlKernel
 from tools.toolchain.layout import Layout
 from tools.toolchain.packages import NEEDED_MIB, Packages
 from tools.toolchain.programs import LoggedPrograms
@@ -100,7 +101,7 @@ def run_steps(steps: Sequence[Step], out: TextIO | None) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python3 tools/bootstrap.py", description="Set up all that Headroom needs.")
-    parts = ("all", "venv", "java", "jmeter", "haproxy")
+    parts = ("all", "venv", "java", "jmeter", "kernel", "haproxy")
     parser.add_argument("--what", choices=parts, default="all", help="the part to set up, with what it needs")
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
     return parser
@@ -113,6 +114,7 @@ def _steps(layout: Layout, lock: int) -> list[Step]:
         Step("venv", "Python packages", Packages(layout, programs, apt)),
         Step("java", "Java", Java(layout, programs), needs=("venv",)),
         Step("jmeter", "JMeter", JMeter(layout, programs), needs=("venv", "java")),
+        Step("kernel", "JTL reader", JtlKernel(layout, programs), needs=("venv",)),
         Step("haproxy", "HAProxy", HAProxy(apt)),
     ]
 

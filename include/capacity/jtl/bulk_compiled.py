@@ -34,7 +34,11 @@ _SUMS = ("pending", "cell_keys", "cell_values", "heads", "arrivals")
 
 
 class Kernel:
-    """`consume` as machine code. Raises ImportError without llvmlite, or without numba where it must be compiled."""
+    """`consume` as machine code. Raises ImportError without llvmlite, or without numba where it must be compiled.
+
+    Attributes:
+        path: of the file that keeps the code, if its folder can be written.
+    """
 
     def __init__(self) -> None:
         import llvmlite
@@ -44,7 +48,7 @@ class Kernel:
         llvm.initialize_native_asmprinter()
         processor = (llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten())
         key = hashlib.sha256(repr((_FORMAT, llvmlite.__version__, processor, _sources())).encode()).hexdigest()[:16]
-        path = Path(importlib.util.cache_from_source(__file__)).with_suffix(f".{key}.o")
+        self.path = path = Path(importlib.util.cache_from_source(__file__)).with_suffix(f".{key}.o")
         self._engine: Any = None
         code = _kept(path)
         if code is not None:

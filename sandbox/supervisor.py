@@ -90,7 +90,7 @@ class Supervisor:
         from sandbox.plant.machines import MachineFactory, is_free_address
         from sandbox.plant.minute import Clock, Minute
         from sandbox.plant.reconciler import Reconciler
-        from sandbox.plant.resources import ACCESS_KEY, SECRET_KEY, ResourceMaker
+        from sandbox.plant.resources import ACCESS_KEY, SECRET_KEY, TASK_SESSION, ResourceMaker
         from sandbox.plant.services import ServiceScheduler
         from sandbox.plant.targets import TargetSync
 
@@ -131,6 +131,7 @@ class Supervisor:
             "AWS_DEFAULT_REGION": REGION,
             "AWS_ACCESS_KEY_ID": ACCESS_KEY,
             "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+            "AWS_SESSION_TOKEN": TASK_SESSION,
         }
         self._containers = containers = ContainerRunner(keeper, logs, role)
         extend_moto(plant.name, is_free_address, containers.run, containers.stop, plant.time_scale)

@@ -15,19 +15,30 @@ _current = threading.local()
 
 @dataclass(slots=True)
 class Call:
-    """One request to the endpoint. `action` is filled in as soon as it is known."""
+    """One request to the endpoint. `action` is filled in as soon as it is known.
+
+    `identity` is the session token that the caller sent (roles have one; the sandbox checks none), `parameters` are the
+    names of what was asked for: some of them need a permission of their own.
+    """
 
     service: str
     region: str
     action: str
     user_agent: str
+    identity: str = ""
+    parameters: list[str] = field(default_factory=list)
     resources: dict[str, Any] = field(default_factory=dict)
     started_s: float = field(default_factory=time.monotonic)
 
 
 # Parameters that say which thing a call is about: a policy of least privilege needs them, and nothing else.
-RESOURCE_SUFFIXES = ("Name", "Names", "Arn", "ARN", "Arns", "ARNs", "Id", "Ids", "Prefix")
-RESOURCE_KEYS = frozenset({"cluster", "tasks", "task", "taskDefinition", "family", "startedBy", "Namespace"})
+RESOURCE_SUFFIXES = ("Name", "Names", "Arn", "ARN", "Arns", "ARNs", "Id", "Ids", "Identifier", "_identifier", "Prefix")
+RESOURCE_KEYS = frozenset(
+    {
+        "Namespace", "Rule", "ScalableDimension", "ServiceNamespace", "cluster", "clusters", "family", "service",
+        "services", "startedBy", "task", "taskDefinition", "tasks",
+    }
+)  # fmt: skip
 LONGEST_LIST = 10
 
 
@@ -44,7 +55,8 @@ def note(action: str | None, parameters: object) -> None:
     if action:
         call.action = action
     if isinstance(parameters, dict):
-        call.resources = {
+        call.parameters = sorted(str(key) for key in parameters)
+        call.resources |= {
             key: value[:LONGEST_LIST] if isinstance(value, list) else value
             for key, value in parameters.items()
             if (key in RESOURCE_KEYS or key.endswith(RESOURCE_SUFFIXES)) and isinstance(value, str | list)
@@ -68,6 +80,8 @@ class CallLog:
             "status": status,
             "duration_ms": round((time.monotonic() - call.started_s) * 1000, 1),
             "user_agent": call.user_agent,
+            "identity": call.identity,
+            "parameters": call.parameters,
             "resources": call.resources,
         }
         line = json.dumps(record, default=str) + "\n"

@@ -14,6 +14,7 @@ from moto.cloudwatch.models import cloudwatch_backends
 from moto.cloudwatch.responses import CloudWatchResponse
 from moto.core.responses import ActionResult, EmptyResult
 
+from sandbox.aws.alarm_rules import RuleError, parse
 from sandbox.aws.metric_math import MathError, evaluate
 from sandbox.aws.metric_store import Datum, MetricKey, MetricStore, dimension_set, is_statistic, statistic
 from sandbox.aws.moto_access import ExtendedBackend, route_to
@@ -41,6 +42,10 @@ class SandboxAlarm(models.Alarm):
     @property
     def alarm_description(self) -> str | None:
         return self.description
+
+    @property
+    def alarm_rule(self) -> str | None:
+        return self.rule
 
     @property
     def key(self) -> MetricKey:
@@ -153,17 +158,52 @@ class SandboxCloudWatchBackend(ExtendedBackend, models.CloudWatchBackend):
     # -- alarms
 
     def put_metric_alarm(self, name: str, **kwargs: Any) -> models.Alarm:  # type: ignore[override]
-        if kwargs.get("metric_data_queries") or kwargs.get("rule"):
+        if kwargs.get("metric_data_queries"):
             raise InvalidHere("The sandbox evaluates alarms on a single metric only")
-        _check_statistics([kwargs.get("extended_statistic") or kwargs["statistic"]])
+        if rule := kwargs.get("rule"):
+            self._check_rule(rule)
+        else:
+            _check_statistics([kwargs.get("extended_statistic") or kwargs["statistic"]])
         old = self.alarms.get(name)
         alarm = super().put_metric_alarm(name=name, **kwargs)
         if old is not None and isinstance(alarm, SandboxAlarm):
             alarm.adopt_state(old)
         self._remember(name, "ConfigurationUpdate", f'Alarm "{name}" {"updated" if old else "created"}')
+        self.evaluate_composites()
         return alarm
 
+    def _check_rule(self, text: str) -> None:
+        try:
+            names = parse(text).names
+        except RuleError as error:
+            raise ValidationError(str(error)) from error
+        if missing := [name for name in names if name not in self.alarms]:
+            raise ValidationError(f"AlarmRule must not contain any unknown alarm, such as {missing[0]}")
+
+    def evaluate_composites(self) -> None:
+        """Bring composite alarms in line with the states of the alarms below them, which may be composite, too."""
+        composites = [alarm for alarm in self.alarms.values() if alarm.rule]
+        for _ in composites:  # a change climbs one level each time
+            changed = False
+            for alarm in composites:
+                rule = parse(alarm.rule or "FALSE")
+                state = "ALARM" if rule.holds(self._state_of) else "OK"
+                if state != alarm.state_value:
+                    changed = True
+                    told = ", ".join(f"{name} is {self._state_of(name)}" for name in rule.names)
+                    self._change_state(alarm.name, f"{alarm.rule}: {told}", None, state)
+            if not changed:
+                return
+
+    def _state_of(self, name: str) -> str:
+        alarm = self.alarms.get(name)
+        return alarm.state_value if alarm else "INSUFFICIENT_DATA"
+
     def set_alarm_state(self, alarm_name: str, reason: str, reason_data: str | None, state_value: str) -> None:  # type: ignore[override]
+        self._change_state(alarm_name, reason, reason_data, state_value)
+        self.evaluate_composites()
+
+    def _change_state(self, alarm_name: str, reason: str, reason_data: str | None, state_value: str) -> None:
         alarm = self.alarms.get(alarm_name)
         old = alarm.state_value if alarm else ""
         super().set_alarm_state(alarm_name, reason, reason_data, state_value)  # type: ignore[arg-type]
@@ -200,17 +240,21 @@ class SandboxCloudWatchBackend(ExtendedBackend, models.CloudWatchBackend):
             "Region": self.region_name,
             "AlarmArn": alarm.alarm_arn,
             "OldStateValue": old,
-            "Trigger": {
-                "MetricName": alarm.metric_name,
-                "Namespace": alarm.namespace,
-                "Statistic": alarm.statistic,
-                "Dimensions": [{"name": d.name, "value": d.value} for d in alarm.dimensions],
-                "Period": alarm.period,
-                "EvaluationPeriods": alarm.evaluation_periods,
-                "ComparisonOperator": alarm.comparison_operator,
-                "Threshold": alarm.threshold,
-                "TreatMissingData": alarm.treat_missing_data or "missing",
-            },
+            **({"AlarmRule": alarm.rule} if alarm.rule else {"Trigger": self._trigger(alarm)}),
+        }
+
+    @staticmethod
+    def _trigger(alarm: models.Alarm) -> dict[str, Any]:
+        return {
+            "MetricName": alarm.metric_name,
+            "Namespace": alarm.namespace,
+            "Statistic": alarm.statistic,
+            "Dimensions": [{"name": d.name, "value": d.value} for d in alarm.dimensions],
+            "Period": alarm.period,
+            "EvaluationPeriods": alarm.evaluation_periods,
+            "ComparisonOperator": alarm.comparison_operator,
+            "Threshold": alarm.threshold,
+            "TreatMissingData": alarm.treat_missing_data or "missing",
         }
 
     def _remember(self, alarm_name: str, kind: str, summary: str) -> None:
@@ -264,7 +308,10 @@ class SandboxCloudWatchResponse(CloudWatchResponse):
         return ActionResult({"AlarmHistoryItems": items[: self._get_int_param("MaxRecords") or 100]})
 
     def put_composite_alarm(self) -> EmptyResult:
-        raise InvalidHere("The sandbox does not evaluate composite alarms")
+        if self._get_param("ActionsSuppressor"):
+            raise InvalidHere("The sandbox has no suppressor of the actions of composite alarms")
+        self.put_metric_alarm()
+        return EmptyResult()
 
 
 def _datum(metric: dict[str, Any]) -> Datum:

@@ -37,6 +37,7 @@ class Service(models.Service):
         self.deployments: list[dict[str, Any]] = []
         self.events: list[dict[str, Any]] = []
         self.steady = False
+        self.calm_since_s: float | None = None  # since when as many tasks run as are desired
         if self.deployment_controller["type"] != "ECS":
             raise InvalidHere("The sandbox has the deployment controller ECS only")
         self.deploy()
@@ -71,14 +72,14 @@ class Service(models.Service):
             "rolloutStateReason": f"ECS deployment {number} in progress.",
         }
         self.deployments.insert(0, deployment)
-        self.steady = False
+        self.steady, self.calm_since_s = False, None
 
     def want(self, count: int) -> None:
         if count < 0:
             raise InvalidParameterException("desiredCount cannot be negative.")
         if count != self.desired_count:
             self.desired_count = self.primary["desiredCount"] = count
-            self.steady = False
+            self.steady, self.calm_since_s = False, None
 
     def tell(self, message: str) -> None:
         """Add an event; a sentence that begins with the service's name, as AWS writes them."""

@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterable
 from typing import Any
+from urllib.parse import parse_qs
 from xml.sax.saxutils import escape
 
 from moto.core.exceptions import ServiceException
@@ -20,6 +21,7 @@ from sandbox.aws.moto_access import AWS_LOCK, LOCKED_SERVICES
 
 log = logging.getLogger(__name__)
 
+REST_SERVICES = frozenset({"s3", "scheduler"})
 NOT_IMPLEMENTED = 501  # boto3 does not repeat this one, so a missing action is reported at once
 StartResponse = Callable[..., Any]
 
@@ -42,8 +44,7 @@ def answer_missing_actions() -> None:
 
     def call_action(self: BaseResponse) -> Any:
         action = self._get_action()
-        parameters = getattr(self, "params", None)
-        calls.note(action, dict(parameters) if parameters else None)
+        calls.note(action, _parameters(self))
         try:
             return original(self)
         except NotImplementedError:
@@ -71,6 +72,18 @@ def _create_app(service: Any) -> Any:
     return create_backend_app(service)
 
 
+def _parameters(response: BaseResponse) -> dict[str, Any]:
+    """What a request asks for. moto has read it, or leaves JSON in the body to the action itself."""
+    found = dict(getattr(response, "params", None) or {})
+    if not found:
+        try:
+            body = json.loads(response.body or "{}")
+        except (TypeError, ValueError):
+            return {}
+        found = body if isinstance(body, dict) else {}
+    return found
+
+
 class Endpoint:
     """The WSGI application."""
 
@@ -82,7 +95,13 @@ class Endpoint:
         service, region = _signed_scope(environ)
         action = environ.get("HTTP_X_AMZ_TARGET", "").rpartition(".")[2]
         fallback = f"{environ['REQUEST_METHOD']} {environ.get('PATH_INFO', '')}"
-        call = calls.Call(service, region, action or fallback, environ.get("HTTP_USER_AGENT", ""))
+        identity = environ.get("HTTP_X_AMZ_SECURITY_TOKEN", "")
+        call = calls.Call(service, region, action or fallback, environ.get("HTTP_USER_AGENT", ""), identity)
+        if service in REST_SERVICES:  # the address is the resource, and the query says more of it
+            query = parse_qs(environ.get("QUERY_STRING", ""), keep_blank_values=True)
+            call.resources |= {"path": environ.get("PATH_INFO", ""), "prefix": query.get("prefix", [""])[0]}
+            call.resources |= {"group": query["groupName"][0]} if "groupName" in query else {}
+            call.parameters = sorted(query)
         calls.begin(call)
         status = 0
 

@@ -116,6 +116,8 @@ class Minute:
             if not isinstance(backend, SandboxCloudWatchBackend):
                 continue
             for alarm in list(backend.alarms.values()):
+                if alarm.rule:  # follows the alarms that it looks at
+                    continue
                 minutes = max(1, round(float(alarm.period or AWS_MINUTE_S) / AWS_MINUTE_S))
                 if number % minutes == 0 and isinstance(alarm, SandboxAlarm):
                     self._evaluate(backend, alarm, number // minutes, minutes * self._clock.minute_s)

@@ -24,6 +24,7 @@ JMETER_HOME = REPOSITORY_ROOT / "build" / "toolchain" / "jmeter-5.6.3"
 # Obviously not real: the endpoint is on loopback and checks no signatures.
 ACCESS_KEY = ACCOUNT_ID
 SECRET_KEY = "sandbox"
+TASK_SESSION = "load-task"  # who an ECS task is, in the record of calls
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 
 PERIOD_S = 0.2
 LONGEST_DELAY_S = 15.0
+CALM_S = 0.4  # a task that fails at once was running for a moment, too
 STOPPED_BY_SCHEDULER = "ServiceSchedulerInitiated"
 FEWEST_FAILURES, MOST_FAILURES = 3, 200  # of the circuit breaker's threshold, half of the desired tasks
 
@@ -147,7 +148,12 @@ class ServiceScheduler:
             service.status = "INACTIVE"
             return
         alone = len(service.deployments) == 1 and len(living) == service.running_count == service.desired_count
-        if alone and not service.steady and service.status == "ACTIVE":
+        if not alone:
+            service.calm_since_s = None
+        elif service.calm_since_s is None:
+            service.calm_since_s = time.monotonic()
+        calm = service.calm_since_s is not None and time.monotonic() - service.calm_since_s >= CALM_S
+        if calm and not service.steady and service.status == "ACTIVE":
             service.steady = True
             self._failures.pop(service.primary["id"], None)
             if service.primary["rolloutState"] != "COMPLETED":

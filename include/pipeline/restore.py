@@ -6,6 +6,8 @@ import argparse
 import logging
 import sys
 
+import airflow  # noqa: F401  its start puts the plugins folder on the path
+
 from include.capacity.errors import GuardRefused, HeadroomError, NotReady
 from include.environment.restoring import Report, Restorer
 from include.environment.table import table

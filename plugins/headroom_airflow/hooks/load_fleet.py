@@ -23,11 +23,7 @@ class LoadFleetHook(ServiceHook):
         clusters = self.conn.describe_clusters(clusters=[cluster])["clusters"]
         if not any(entry["status"] == "ACTIVE" for entry in clusters):
             raise NotReady(f"There is no active ECS cluster {cluster!r}. {_look_at('load.fleet.cluster')}")
-        try:
-            found = self.conn.describe_task_definition(taskDefinition=task_definition)["taskDefinition"]
-        except self.conn.exceptions.ClientException as error:  # what ECS answers to an unknown name
-            key = _look_at("load.fleet.task_definition")
-            raise NotReady(f"There is no ECS task definition {task_definition!r}. {key}") from error
+        found = self._definition(task_definition)
         if found.get("status") == "INACTIVE":
             key = "Register it again, or check load.fleet.task_definition of the service profile."
             raise NotReady(f"The ECS task definition {task_definition!r} is inactive. {key}")
@@ -37,6 +33,25 @@ class LoadFleetHook(ServiceHook):
                 f"The ECS task definition {task_definition!r} has no container {container!r}, only "
                 f"{', '.join(names)}. Check load.fleet.container of the service profile."
             )
+
+    @told
+    def task_size(self, task_definition: str) -> tuple[float, float]:
+        """vCPUs and GiB of memory that one task has. Raises NotReady without such a definition, or without sizes."""
+        found = self._definition(task_definition)
+        try:
+            return int(found["cpu"]) / 1024, int(found["memory"]) / 1024
+        except (KeyError, ValueError) as error:
+            raise NotReady(
+                f"The ECS task definition {task_definition!r} does not say how much CPU and memory a task has. Set cpu "
+                "and memory of the task (Fargate needs them), not only of its container."
+            ) from error
+
+    def _definition(self, name: str) -> dict[str, Any]:
+        try:
+            return dict(self.conn.describe_task_definition(taskDefinition=name)["taskDefinition"])
+        except self.conn.exceptions.ClientException as error:  # what ECS answers to an unknown name
+            key = _look_at("load.fleet.task_definition")
+            raise NotReady(f"There is no ECS task definition {name!r}. {key}") from error
 
     @told
     def running(self, cluster: str, family: str) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import json
 import pkgutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,10 +15,11 @@ import pytest
 import headroom_airflow.hooks
 from headroom_airflow.hooks.base import ServiceHook
 from tests.integration.pipeline.conftest import connection_to
-from tests.integration.sandbox.conftest import GROUP, PLANT, RunningSandbox, free_port, run_sandbox
+from tests.integration.sandbox.conftest import GROUP, RunningSandbox
 
 FOLDER = Path(__file__).parent
 CLUSTER = "headroom-load"
+ROLLOUT = "aws_rollout"  # the connection that changes scaling for good; the record of calls tells its role
 # What a container of the tests' own services and tasks does: nothing, until it is stopped.
 IDLE = ["sleep", "120"]
 
@@ -65,24 +67,13 @@ def called() -> Iterator[set[tuple[str, str]]]:
         yield noted
 
 
-@pytest.fixture(scope="session")
-def shared_sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSandbox]:
-    plant = tmp_path_factory.mktemp("plant") / "plant.yaml"
-    plant.write_text(PLANT)
-    folder = tmp_path_factory.mktemp("sandbox")
-    ports = ["--port", str(free_port()), "--lb-port", str(free_port())]
-    started = run_sandbox("up", "--state", str(folder), "--plant", str(plant), *ports)
-    assert started.returncode == 0, started.stderr + started.stdout
-    try:
-        yield RunningSandbox(folder)
-    finally:
-        assert run_sandbox("down", "--state", str(folder)).returncode == 0
-
-
 @pytest.fixture
 def sandbox(shared_sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch) -> RunningSandbox:
-    """The Airflow connection leads to it."""
-    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", connection_to(shared_sandbox.state["endpoint_url"]))
+    """The Airflow connections lead to it: `aws_default` as the role that operators work with, and ROLLOUT."""
+    for name, role in (("aws_default", "operators"), (ROLLOUT, "rollout")):
+        connection = json.loads(connection_to(shared_sandbox.state["endpoint_url"]))
+        connection["extra"]["aws_session_token"] = role
+        monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps(connection))
     return shared_sandbox
 
 

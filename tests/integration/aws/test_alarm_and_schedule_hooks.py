@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,9 +13,11 @@ from headroom_airflow.hooks.eventbridge import EventRulesHook, SchedulesHook
 from headroom_airflow.hooks.pricing import PricingHook
 from headroom_airflow.hooks.resources import StackHook, StackResource, TaggedResourcesHook
 from include.capacity.errors import NotReady
+from tests.integration.aws.conftest import ROLLOUT
 from tests.integration.sandbox.conftest import GROUP, RunningSandbox
 
 pytestmark = pytest.mark.system
+HOT, QUIET, EITHER = "headroom-checkout-hot", "headroom-checkout-quiet", "headroom-checkout-either"
 
 
 def alarm(name: str, **changes: Any) -> dict[str, Any]:
@@ -34,49 +37,79 @@ def alarm(name: str, **changes: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def alarms(sandbox: RunningSandbox) -> Any:
-    hook = CloudWatchAlarmsHook()
-    hook.put(alarm("hot"), {"team": "shop"})
-    hook.put(alarm("quiet", ActionsEnabled=False))
+def rollout(sandbox: RunningSandbox) -> Iterator[CloudWatchAlarmsHook]:
+    """As the role that may make alarms; one of the two is silent already."""
+    hook = CloudWatchAlarmsHook(aws_conn_id=ROLLOUT)
+    hook.put(alarm(HOT), {"team": "shop"})
+    hook.put(alarm(QUIET, ActionsEnabled=False))
     yield hook
-    hook.delete(["hot", "quiet", "either"])
+    hook.delete([EITHER, HOT, QUIET])
 
 
-def test_silencing_is_a_pair_with_the_way_back(alarms: CloudWatchAlarmsHook) -> None:
-    before = alarms.actions_enabled(["hot", "quiet"])
-    assert before == {"hot": True, "quiet": False}
-    alarms.silence(["hot", "quiet"])
-    alarms.silence(["hot", "quiet"])
-    assert alarms.actions_enabled(["hot", "quiet"]) == {"hot": False, "quiet": False}
+def test_silencing_is_a_pair_with_the_way_back(rollout: CloudWatchAlarmsHook) -> None:
+    alarms = CloudWatchAlarmsHook()
+    before = alarms.actions_enabled([HOT, QUIET])
+    assert before == {HOT: True, QUIET: False}
+    alarms.silence([HOT, QUIET])
+    alarms.silence([HOT, QUIET])
+    assert alarms.actions_enabled([HOT, QUIET]) == {HOT: False, QUIET: False}
     assert alarms.restore_actions({**before, "gone": True}) == ["gone"]
-    assert alarms.actions_enabled(["hot", "quiet"]) == before  # what was off stays off
+    assert alarms.actions_enabled([HOT, QUIET]) == before  # what was off stays off
     with pytest.raises(NotReady, match="There is no alarm 'other'"):
-        alarms.actions_enabled(["hot", "other"])
+        alarms.actions_enabled([HOT, "other"])
 
 
-def test_an_alarm_comes_back_as_it_was(alarms: CloudWatchAlarmsHook) -> None:
-    before = alarms.snapshot(["hot", "new"])
+def test_an_alarm_comes_back_as_it_was(rollout: CloudWatchAlarmsHook) -> None:
+    new = f"{HOT}-new"
+    before = rollout.snapshot([HOT, new])
     assert json.loads(json.dumps(before)) == before
-    assert before["new"] is None
-    alarms.put(alarm("hot", Threshold=95.0))
-    alarms.put(alarm("new"))
-    assert alarms.put_back(before) == ["hot", "new"]
-    assert alarms.snapshot(["hot", "new"]) == before
-    alarms.delete(["hot"])
-    assert alarms.put_back(before) == ["hot"]
-    assert alarms.snapshot(["hot", "new"]) == before  # tags as well
-    assert alarms.put_back(before) == []
+    assert before[new] is None
+    rollout.put(alarm(HOT, Threshold=95.0))
+    rollout.put(alarm(new))
+    assert rollout.put_back(before) == [HOT, new]
+    assert rollout.snapshot([HOT, new]) == before
+    rollout.delete([HOT])
+    assert rollout.put_back(before) == [HOT]
+    assert rollout.snapshot([HOT, new]) == before  # tags as well
+    assert rollout.put_back(before) == []
 
 
-def test_alarms_are_found_and_read(alarms: CloudWatchAlarmsHook, sandbox: RunningSandbox) -> None:
-    topic = sandbox.state["resources"]["topic_arn"]
-    alarms.put(alarm("hot", AlarmActions=[topic]))
-    assert set(alarms.with_prefix("ho")) == {"hot"}
-    assert set(alarms.with_action(topic)) == {"hot"}
-    assert set(alarms.existing(["hot", "quiet"])) == set(alarms.alarms(["hot", "quiet", "other"])) == {"hot", "quiet"}
-    sandbox.client("cloudwatch").set_alarm_state(AlarmName="quiet", StateValue="ALARM", StateReason="a test")
-    assert alarms.in_alarm(["hot", "quiet"]) == {"quiet": "a test"}
-    kinds = [item["HistoryItemType"] for item in alarms.history("quiet")]
+def test_a_composite_alarm_is_read_silenced_and_comes_back(
+    rollout: CloudWatchAlarmsHook, sandbox: RunningSandbox
+) -> None:
+    alarms = CloudWatchAlarmsHook()
+    rollout.put({"AlarmName": EITHER, "AlarmRule": f'ALARM("{HOT}") OR ALARM("{QUIET}")', "AlarmDescription": "pages"})
+    assert alarms.in_alarm([EITHER]) == {}
+    sandbox.client("cloudwatch").set_alarm_state(AlarmName=HOT, StateValue="ALARM", StateReason="a test")
+    assert f"{HOT} is ALARM" in alarms.in_alarm([EITHER])[EITHER]
+    before = rollout.snapshot([EITHER])
+    alarms.silence([EITHER])
+    assert alarms.actions_enabled([EITHER]) == {EITHER: False}
+    assert rollout.put_back(before) == [EITHER]
+    rollout.delete([EITHER])
+    assert rollout.put_back(before) == [EITHER]
+    assert rollout.snapshot([EITHER]) == before
+    assert f"{HOT} is ALARM" in alarms.in_alarm([EITHER])[EITHER]
+
+
+def test_the_tags_of_an_alarm_come_back(rollout: CloudWatchAlarmsHook, sandbox: RunningSandbox) -> None:
+    before = rollout.snapshot([HOT])
+    arn = rollout.existing([HOT])[HOT]["AlarmArn"]
+    tags = [{"Key": "team", "Value": "other"}, {"Key": "new", "Value": "1"}]
+    sandbox.client("cloudwatch").tag_resource(ResourceARN=arn, Tags=tags)
+    assert rollout.put_back(before) == [HOT]
+    assert rollout.snapshot([HOT]) == before
+
+
+def test_alarms_are_found_and_read(rollout: CloudWatchAlarmsHook, sandbox: RunningSandbox) -> None:
+    alarms, topic = CloudWatchAlarmsHook(), sandbox.state["resources"]["topic_arn"]
+    rollout.put(alarm(HOT, AlarmActions=[topic]))
+    assert set(alarms.with_prefix(HOT[:-1])) == {HOT}
+    assert set(alarms.with_action(topic)) == {HOT}
+    assert set(alarms.existing([HOT, QUIET])) == set(alarms.alarms([HOT, QUIET, "other"])) == {HOT, QUIET}
+    sandbox.client("cloudwatch").set_alarm_state(AlarmName=QUIET, StateValue="ALARM", StateReason="a test")
+    assert alarms.in_alarm([HOT, QUIET]) == {QUIET: "a test"}
+    kinds = [item["HistoryItemType"] for item in alarms.history(QUIET)]
     assert kinds[-1] == "StateUpdate"
 
 

@@ -10,6 +10,7 @@ from headroom_airflow.hooks.autoscaling import AutoScalingHook
 from headroom_airflow.hooks.ec2_instances import InstancesHook
 from headroom_airflow.hooks.elbv2 import Elbv2Hook
 from include.capacity.errors import NotReady
+from tests.integration.aws.conftest import ROLLOUT
 from tests.integration.sandbox.conftest import RunningSandbox, wait_for
 
 pytestmark = pytest.mark.system
@@ -118,7 +119,9 @@ def test_a_cancelled_refresh_is_told_as_failed(hook: AutoScalingHook, group: str
         hook.wait_until(hook.refreshed(group, refresh, within_s=30, every_s=0.2))
 
 
-def test_policies_and_schedules_are_put_read_and_deleted(hook: AutoScalingHook, group: str) -> None:
+def test_policies_and_schedules_are_put_read_and_deleted(group: str) -> None:
+    hook = AutoScalingHook(aws_conn_id=ROLLOUT)
+    assert hook.group(group)["AutoScalingGroupName"] == group
     arn = hook.put_policy(group, TRACKING)
     (policy,) = hook.policies(group)
     assert (policy["PolicyARN"], policy["PolicyName"]) == (arn, "cpu")

@@ -10,7 +10,7 @@ from headroom_airflow.hooks.application_autoscaling import ApplicationAutoScalin
 from headroom_airflow.hooks.aurora import AuroraHook
 from headroom_airflow.hooks.ecs_service import EcsServiceHook, last_event
 from include.capacity.errors import NotReady
-from tests.integration.aws.conftest import CLUSTER
+from tests.integration.aws.conftest import CLUSTER, ROLLOUT
 from tests.integration.sandbox.conftest import RunningSandbox, wait_for
 
 pytestmark = pytest.mark.system
@@ -31,7 +31,8 @@ def test_a_service_gets_as_many_tasks_as_it_wants(ecs_service: str) -> None:
     hook.wait_until(hook.steady(ecs_service, cluster=CLUSTER, within_s=20, every_s=0.2))
     service = hook.describe(ecs_service, cluster=CLUSTER)
     assert (service["runningCount"], service["pendingCount"], len(service["deployments"])) == (2, 0, 1)
-    assert last_event(service) == "(service web) has reached a steady state."
+    steady = "(service web) has reached a steady state."
+    wait_for("the event", lambda: last_event(hook.describe(ecs_service, cluster=CLUSTER)) == steady)
     assert [task["lastStatus"] for task in hook.tasks(ecs_service, cluster=CLUSTER)] == ["RUNNING", "RUNNING"]
     hook.set_desired(ecs_service, cluster=CLUSTER, count=1)
     hook.wait_until(hook.steady(ecs_service, cluster=CLUSTER, within_s=20, every_s=0.2))
@@ -63,7 +64,7 @@ def test_a_service_that_does_not_exist_is_told(sandbox: RunningSandbox) -> None:
 
 
 def test_scaling_of_a_service_is_suspended_and_brought_back(ecs_service: str) -> None:
-    hook = ApplicationAutoScalingHook()
+    hook, rollout = ApplicationAutoScalingHook(), ApplicationAutoScalingHook(aws_conn_id=ROLLOUT)
     scalable = Scalable.ecs_service(CLUSTER, ecs_service)
     assert hook.find(scalable) is None
     with pytest.raises(NotReady, match="is not registered with Application Auto Scaling"):
@@ -80,32 +81,33 @@ def test_scaling_of_a_service_is_suspended_and_brought_back(ecs_service: str) ->
         hook.set_suspended(scalable, {"Everything": True})
     hook.set_suspended(scalable, before)
     assert suspended_state(hook.target(scalable)) == before
-    hook.deregister(scalable)
-    hook.deregister(scalable)
+    rollout.deregister(scalable)
+    rollout.deregister(scalable)
     assert hook.find(scalable) is None
 
 
 def test_policies_and_schedules_of_a_service(ecs_service: str) -> None:
-    hook, services = ApplicationAutoScalingHook(), EcsServiceHook()
+    rollout, services = ApplicationAutoScalingHook(aws_conn_id=ROLLOUT), EcsServiceHook()
     scalable = Scalable.ecs_service(CLUSTER, ecs_service)
-    hook.set_range(scalable, minimum=1, maximum=4)
-    arn = hook.put_policy(scalable, TRACKING)
-    assert [policy["PolicyARN"] for policy in hook.policies(scalable)] == [arn]
-    hook.delete_policy(scalable, "cpu")
-    hook.delete_policy(scalable, "cpu")
-    assert hook.policies(scalable) == []
+    rollout.set_range(scalable, minimum=1, maximum=4)
+    assert rollout.target(scalable)["MaxCapacity"] == 4
+    arn = rollout.put_policy(scalable, TRACKING)
+    assert [policy["PolicyARN"] for policy in rollout.policies(scalable)] == [arn]
+    rollout.delete_policy(scalable, "cpu")
+    rollout.delete_policy(scalable, "cpu")
+    assert rollout.policies(scalable) == []
     at = (datetime.now(UTC) + timedelta(seconds=2)).strftime("at(%Y-%m-%dT%H:%M:%S)")
     began = datetime.now(UTC) - timedelta(seconds=1)
     action = {"ScheduledActionName": "up", "Schedule": at, "ScalableTargetAction": {"MinCapacity": 2}}
-    hook.put_scheduled_action(scalable, action)
-    assert [found["ScheduledActionName"] for found in hook.scheduled_actions(scalable)] == ["up"]
-    wait_for("the schedule", lambda: hook.activities(scalable, began), 10)
-    (activity,) = hook.activities(scalable, began)
+    rollout.put_scheduled_action(scalable, action)
+    assert [found["ScheduledActionName"] for found in rollout.scheduled_actions(scalable)] == ["up"]
+    wait_for("the schedule", lambda: ApplicationAutoScalingHook().activities(scalable, began), 10)
+    (activity,) = ApplicationAutoScalingHook().activities(scalable, began)
     assert (activity["Cause"], activity["StatusCode"]) == ("minimum capacity was set to 2", "Successful")
     assert services.describe(ecs_service, cluster=CLUSTER)["desiredCount"] == 2
-    hook.delete_scheduled_action(scalable, "up")
-    hook.delete_scheduled_action(scalable, "up")
-    hook.deregister(scalable)
+    rollout.delete_scheduled_action(scalable, "up")
+    rollout.delete_scheduled_action(scalable, "up")
+    rollout.deregister(scalable)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""One sandbox for all tests of this folder that do not end it themselves; each on ports and a folder of its own."""
+"""What tests of a sandbox need: to start one, on ports and in a folder of its own, to wait, and to look at it."""
 
 from __future__ import annotations
 
@@ -124,29 +124,6 @@ class RunningSandbox:
                 and self.target_states() == ["healthy"] * desired
             ),
         )
-
-
-@pytest.fixture(scope="session")
-def plant_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    file = tmp_path_factory.mktemp("plant") / "plant.yaml"
-    file.write_text(PLANT)
-    return file
-
-
-@pytest.fixture(scope="session")
-def shared_sandbox(tmp_path_factory: pytest.TempPathFactory, plant_file: Path) -> Iterator[RunningSandbox]:
-    folder = tmp_path_factory.mktemp("sandbox")
-    ports = ["--port", str(free_port()), "--lb-port", str(free_port())]
-    started = run_sandbox("up", "--state", str(folder), "--plant", str(plant_file), *ports)
-    assert started.returncode == 0, started.stderr + started.stdout
-    running = RunningSandbox(folder)
-    try:
-        yield running
-    finally:
-        mark = running.state["mark"]
-        ended = run_sandbox("down", "--state", str(folder))
-        assert ended.returncode == 0, ended.stderr
-        assert marked_processes(SANDBOX_MARK, mark) == []
 
 
 @pytest.fixture

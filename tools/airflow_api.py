@@ -185,6 +185,11 @@ class AirflowApi:
         path = f"{_run_path(dag_id, run_id)}/taskInstances/{_quoted(task_id)}/xcomEntries/{_quoted(key)}"
         return self._call("GET", f"{path}?map_index={map_index}&deserialize=false")["value"]
 
+    def add_connection(self, name: str, kind: str, login: str, password: str, extra: Mapping[str, Any]) -> None:
+        """Put a connection into the database of Airflow, which keeps it encrypted."""
+        connection = {"connection_id": name, "conn_type": kind, "login": login, "password": password}
+        self._call("POST", "/connections", {**connection, "extra": json.dumps(dict(extra))})
+
     # -- requests -----------------------------------------------------------------------------------------------------
 
     def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:

@@ -27,8 +27,9 @@ from tools.stack.state import StackState
 pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.timeout(400)]
 
 DAG = """
-import os, subprocess, time
-from airflow.sdk import dag, task
+import logging, os, subprocess, time
+from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
+from airflow.sdk import BaseHook, dag, task
 
 @dag(schedule=None)
 def hello():
@@ -36,7 +37,16 @@ def hello():
     def greet():
         print("PYTHONPATH is", os.environ["PYTHONPATH"], "and profile is", os.environ.get("AWS_PROFILE"))
 
+    @task
+    def tell():
+        connection = BaseHook.get_connection("secretive")
+        print("the password is", connection.password)
+        logging.getLogger("anywhere").warning("the session is %s", connection.extra_dejson["aws_session_token"])
+        print("the key is", AwsBaseHook("secretive", client_type="sts").get_credentials().secret_key)
+        print("the end")
+
     greet()
+    tell()
 
 @dag(schedule=None)
 def sleeper():
@@ -50,6 +60,10 @@ def sleeper():
 hello()
 sleeper()
 """
+
+
+# Of the connection `secretive`: the secret key, and the session's token.
+SECRETS = ("s3cret-key-that-nobody-may-read", "t0ken-that-nobody-may-read")
 
 
 @dataclass(frozen=True)
@@ -161,13 +175,25 @@ def check_a_dag_runs(stack: Stack) -> None:
     api = stack.api()
     wait_for("the DAG", lambda: api.has_dag("hello"), 60)
     assert api.import_errors() == {}
+    api.add_connection("secretive", "aws", "key-id", SECRETS[0], {"aws_session_token": SECRETS[1]})
 
     run_id = api.trigger("hello")
 
     assert api.wait("hello", run_id, 60, poll_s=0.3).state == "success"
-    (task,) = api.task_instances("hello", run_id)
-    log = "\n".join(api.task_log("hello", run_id, task))
-    assert f"PYTHONPATH is {ROOT} and profile is None" in log
+    tasks = {task.task_id: task for task in api.task_instances("hello", run_id)}
+    greeting, told = ("\n".join(api.task_log("hello", run_id, tasks[name])) for name in ("greet", "tell"))
+    assert f"PYTHONPATH is {ROOT} and profile is None" in greeting
+    check_secrets_are_masked(stack, told)
+
+
+def check_secrets_are_masked(stack: Stack, told: str) -> None:
+    """Those of a connection: not in a task's log, not in any other file of the stack, its database included."""
+    for line in ("the password is ***", "the session is ***", "the key is ***", "the end"):
+        assert line in told, told
+    files = [file for file in stack.folder.rglob("*") if file.is_file()]
+    assert len(files) > 10
+    leaks = [str(file) for file in files for secret in SECRETS if secret.encode() in file.read_bytes()]
+    assert leaks == []
 
 
 def check_killed_scheduler_is_replaced(stack: Stack) -> None:

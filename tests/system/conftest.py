@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import boto3
+import psutil
 import pytest
 
 from tools.airflow_api import AirflowApi, DagRun, TaskInstance
@@ -79,6 +82,7 @@ class Stack:
             return bool(stored) and self.offered_now(run_id) > 0
 
         self.until("a running search", holds, 180)
+        assert beyond_loopback(self.listeners()) == {}  # now that everything runs
 
     def offered_now(self, run_id: str) -> float:
         """Arrivals per second in force by the shards' last reports (those older than 2.5 s do not count)."""
@@ -98,9 +102,10 @@ class Stack:
         self.until("rate zero", lambda: self.offered_now(run_id) == 0, within_s)
         return time.monotonic() - began
 
-    def processes(self, word: str) -> list[int]:
+    def processes(self, word: str = "") -> list[int]:
         """Pids of this stack's processes with a word in their command line."""
         found = []
+        marks = (str(self.options.build), str(self.sandbox["mark"]))
         for entry in Path("/proc").iterdir():
             if not entry.name.isdigit():
                 continue
@@ -109,9 +114,27 @@ class Stack:
                 environment = (entry / "environ").read_bytes().decode(errors="replace")
             except OSError:
                 continue
-            if any(word in part for part in words) and str(self.options.build) in environment + " ".join(words):
+            ours = any(mark in environment + " ".join(words) for mark in marks)
+            if ours and any(word in part for part in words):
                 found.append(int(entry.name))
         return found
+
+    def listeners(self) -> dict[str, str]:
+        """Address -> command line of what listens there, of Airflow, the sandbox, its instances and the load fleet."""
+        found: dict[str, str] = {}
+        for pid in self.processes():
+            with contextlib.suppress(psutil.Error):
+                process = psutil.Process(pid)
+                for connection in process.net_connections(kind="inet"):
+                    if connection.status == psutil.CONN_LISTEN:
+                        found[f"{connection.laddr.ip} {connection.laddr.port}"] = " ".join(process.cmdline())
+        return found
+
+
+def beyond_loopback(listeners: dict[str, str]) -> dict[str, str]:
+    """Those of `Stack.listeners` that another machine could reach."""
+    assert len(listeners) > 5, "the API, two log servers, the endpoint, the load balancer, an instance"
+    return {at: what for at, what in listeners.items() if not ip_address(at.split()[0]).is_loopback}
 
 
 @pytest.fixture(scope="session")

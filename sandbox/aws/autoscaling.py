@@ -9,6 +9,7 @@ from moto.autoscaling import models
 from moto.autoscaling.exceptions import AutoscalingClientError, ValidationError
 from moto.cloudwatch.models import cloudwatch_backends
 
+from sandbox.aws import calls
 from sandbox.aws.autoscaling_group import STANDBY, TERMINATING, SandboxGroup, SandboxInstanceState, check_sizes
 from sandbox.aws.instance_refresh import RefreshLog
 from sandbox.aws.moto_access import ExtendedBackend
@@ -173,6 +174,7 @@ class SandboxAutoScalingBackend(ExtendedBackend, models.AutoScalingBackend):
     def terminate_instance(self, instance_id: str, should_decrement: bool) -> Any:
         state = self.find_state(instance_id)
         group = self.group(state.auto_scaling_group_name)
+        calls.add(AutoScalingGroupName=group.name)
         cause = f"At {as_text(now())} instance {instance_id} was taken out of service in response to a user request"
         if should_decrement:
             old, new = group.desired_capacity or 0, (group.desired_capacity or 0) - 1

@@ -63,6 +63,13 @@ def note(action: str | None, parameters: object) -> None:
         }
 
 
+def add(**resources: str) -> None:
+    """Add what the current call is about and does not name itself."""
+    call: Call | None = getattr(_current, "call", None)
+    if call is not None:
+        call.resources |= resources
+
+
 class CallLog:
     """Appends calls to a file. Safe to use from many threads."""
 

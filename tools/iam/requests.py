@@ -142,7 +142,7 @@ ARNS: Mapping[str, Callable[[Resources], Iterable[str]]] = {
         for action in (
             "CancelInstanceRefresh", "DeletePolicy", "DeleteScheduledAction", "PutScalingPolicy",
             "PutScheduledUpdateGroupAction", "ResumeProcesses", "SetInstanceProtection", "StartInstanceRefresh",
-            "SuspendProcesses", "UpdateAutoScalingGroup",
+            "SuspendProcesses", "TerminateInstanceInAutoScalingGroup", "UpdateAutoScalingGroup",
         )
     },
     **{
@@ -191,8 +191,8 @@ UNRESTRICTABLE = frozenset(
         "cloudwatch:GetMetricData", "ec2:DescribeInstances", "ec2:DescribeLaunchTemplateVersions",
         "ec2:DescribeSecurityGroups", "ec2:DescribeSubnets", "ecs:DescribeTaskDefinition", "ecs:ListTasks",
         "elasticloadbalancing:DescribeListeners", "elasticloadbalancing:DescribeLoadBalancers",
-        "elasticloadbalancing:DescribeTargetGroupAttributes", "elasticloadbalancing:DescribeTargetGroups",
-        "elasticloadbalancing:DescribeTargetHealth", "events:ListRules", "pricing:GetProducts", "rds:DescribeEvents",
+        "elasticloadbalancing:DescribeTags", "elasticloadbalancing:DescribeTargetGroupAttributes",
+        "elasticloadbalancing:DescribeTargetGroups", "elasticloadbalancing:DescribeTargetHealth", "events:ListRules", "pricing:GetProducts", "rds:DescribeEvents",
         "scheduler:ListSchedules", "tag:GetResources",
     }
 )  # fmt: skip

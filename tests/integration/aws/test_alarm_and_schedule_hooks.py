@@ -23,7 +23,7 @@ HOT, QUIET, EITHER = "headroom-checkout-hot", "headroom-checkout-quiet", "headro
 def alarm(name: str, **changes: Any) -> dict[str, Any]:
     return {
         "AlarmName": name,
-        "Namespace": "AWS/EC2",
+        "Namespace": "Headroom/Tests",  # no data comes: the state stays what a test sets
         "MetricName": "CPUUtilization",
         "Dimensions": [{"Name": "AutoScalingGroupName", "Value": GROUP}],
         "Statistic": "Average",
@@ -31,7 +31,7 @@ def alarm(name: str, **changes: Any) -> dict[str, Any]:
         "EvaluationPeriods": 3,
         "Threshold": 80.0,
         "ComparisonOperator": "GreaterThanThreshold",
-        "TreatMissingData": "notBreaching",
+        "TreatMissingData": "ignore",
         **changes,
     }
 

@@ -119,6 +119,13 @@ def test_a_cancelled_refresh_is_told_as_failed(hook: AutoScalingHook, group: str
         hook.wait_until(hook.refreshed(group, refresh, within_s=30, every_s=0.2))
 
 
+def test_a_terminated_instance_is_replaced(hook: AutoScalingHook, group: str) -> None:
+    (before,) = instance_ids(hook, group)
+    hook.terminate(before)
+    wait_for("the replacement", lambda: before not in instance_ids(hook, group))
+    hook.wait_until(hook.at_rest(group, within_s=20, every_s=0.2))
+
+
 def test_policies_and_schedules_are_put_read_and_deleted(group: str) -> None:
     hook = AutoScalingHook(aws_conn_id=ROLLOUT)
     assert hook.group(group)["AutoScalingGroupName"] == group

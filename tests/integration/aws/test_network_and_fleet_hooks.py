@@ -35,6 +35,7 @@ def test_a_load_balancer_and_its_target_group_are_described(sandbox: RunningSand
         sandbox.state["load_balancer_url"].rpartition(":")[2]
     )
     assert hook.target_group("checkout")["HealthCheckPath"] == "/health"
+    assert hook.tags([balancer["LoadBalancerArn"]]) == {balancer["LoadBalancerArn"]: {"service": "checkout"}}
     with pytest.raises(NotReady, match="has no https listener"):
         hook.listener_port(balancer["LoadBalancerArn"], "https")
     for call in (hook.load_balancer, hook.target_group):

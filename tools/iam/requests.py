@@ -192,7 +192,8 @@ UNRESTRICTABLE = frozenset(
         "ec2:DescribeSecurityGroups", "ec2:DescribeSubnets", "ecs:DescribeTaskDefinition", "ecs:ListTasks",
         "elasticloadbalancing:DescribeListeners", "elasticloadbalancing:DescribeLoadBalancers",
         "elasticloadbalancing:DescribeTags", "elasticloadbalancing:DescribeTargetGroupAttributes",
-        "elasticloadbalancing:DescribeTargetGroups", "elasticloadbalancing:DescribeTargetHealth", "events:ListRules", "pricing:GetProducts", "rds:DescribeEvents",
+        "elasticloadbalancing:DescribeTargetGroups", "elasticloadbalancing:DescribeTargetHealth",
+        "events:ListRules", "pricing:GetProducts", "rds:DescribeEvents",
         "scheduler:ListSchedules", "tag:GetResources",
     }
 )  # fmt: skip

@@ -18,7 +18,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from include.capacity.errors import HeadroomError, InvalidData, StoreError
-from include.capacity.report.charts import history_chart, probes_chart, run_chart
+from include.capacity.report.charts import history_chart, probes_chart, run_chart, story_chart
 from include.capacity.report.document import document_context
 from include.capacity.report.markdown import escaped
 from include.capacity.report.result import result_text
@@ -50,13 +50,17 @@ def render_documents(
     check_result(dict(result))
     try:
         probes, run, past = probes_chart(result), run_chart(result, seconds), history_chart(result, history)
+        story = story_chart(result)
     except KeyError as error:
         raise InvalidData(f"A row of the seconds or of the history lacks the column {error}.") from None
     from include.pipeline.drawing import draw_history, draw_probes, draw_run  # matplotlib takes a second
+    from include.pipeline.drawing_story import draw_story
 
     service, charts = result["service"], dict[str, bytes]()
     if probes is not None:
         charts["probes"] = draw_probes(probes)
+    if story is not None:
+        charts["story"] = draw_story(story)
     if run is not None:
         charts["run"] = draw_run(run)
     if past is not None:

@@ -17,6 +17,8 @@ WELL: Reason = "well"  # a rest: the service answers as it did before the failed
 GUARD: Reason = "guard"  # a shard stopped its load by itself: says nothing about the service
 SHARD: Reason = "shard"  # a shard is missing or was started anew: says nothing about the service
 
+BEYOND_DOUBT = "That is beyond doubt."  # the end of an SLO stop by a sequential test, not by a used up allowance
+
 
 def stop(reason: Reason, sentence: str) -> str:
     return f"{reason}: {sentence}"

@@ -15,7 +15,7 @@ from include.capacity.judgement.conditions import (
     min_samples,
 )
 from include.capacity.judgement.overload import backlog, hard_overload, healthy_in_flight
-from include.capacity.judgement.stops import GUARD, MET, OVERLOAD, SHARD, SLO, WELL, stop
+from include.capacity.judgement.stops import BEYOND_DOUBT, GUARD, MET, OVERLOAD, SHARD, SLO, WELL, stop
 from include.capacity.models import ALL_LABELS, QUANTILES, FleetSecond, Slo, Step, ValidityLimits
 
 SLIDING_S = 3  # seconds looked at for a sudden failure
@@ -132,7 +132,7 @@ class Watch:
                 missed_error_rate=MISSED_ERROR_RATE if step.kind == "probe" else SOAK_MISSED_ERROR_RATE,
             )
             if verdict == "missed":
-                return stop(SLO, f"{describe(judge_condition(condition, measured))} That is beyond doubt.")
+                return stop(SLO, f"{describe(judge_condition(condition, measured))} {BEYOND_DOUBT}")
             met += verdict == "met"
         early = step.kind == "probe" or (step.least_s is not None and len(seconds) >= step.least_s)
         if early and met and met == len(self._asked) and not self._grows(measured):

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from include.capacity.report.endings import ENDINGS, Ending, ending_of
 from include.capacity.report.result import epoch_of
 
 Mark = Literal["sustainable", "not sustainable", "invalid"]
@@ -48,6 +49,31 @@ class ProbesChart:
 
     title: str
     points: tuple[ProbePoint, ...]
+    limit: LatencyLimit
+    band: Band
+
+
+@dataclass(frozen=True, slots=True)
+class StoryProbe:
+    """One probe in its order. `label` names it below its column; `counts` is false when another test overruled it."""
+
+    number: int
+    label: str
+    offered_tps: float
+    achieved_tps: float
+    latency_ms: float | None
+    mark: Mark
+    rest: bool
+    soak: bool
+    counts: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StoryChart:
+    """Chart 4: every probe in its order, rests included: what was offered, what came of it, and what ended it."""
+
+    title: str
+    probes: tuple[StoryProbe, ...]
     limit: LatencyLimit
     band: Band
 
@@ -130,7 +156,53 @@ def probes_chart(result: Mapping[str, Any]) -> ProbesChart | None:
         return None
     interval = result["answer"]["interval"]
     band = Band(result["answer"]["tps"], interval["low"], interval["high"])
-    return ProbesChart(f"{result['service']}: every probe of {result['ended_at'][:10]}", points, limit, band)
+    return ProbesChart(f"{result['service']}: rate and latency by offered rate", points, limit, band)
+
+
+def story_chart(result: Mapping[str, Any]) -> StoryChart | None:
+    """None without probes."""
+    if not result["probes"]:
+        return None
+    limit, answer = latency_limit(result), result["answer"]
+    overruled = {each["probe"] for each in result.get("discarded", {}).get("overruled", [])}
+    probes = tuple(
+        StoryProbe(
+            number=number,
+            label=_story_label(number, probe),
+            offered_tps=probe["offered_tps"],
+            achieved_tps=probe["achieved_tps"],
+            latency_ms=probe["latency_ms"].get(limit.percentile),
+            mark=_mark(probe),
+            rest=probe["kind"] == "rest",
+            soak=probe["kind"] == "soak",
+            counts=number not in overruled,
+        )
+        for number, probe in enumerate(result["probes"], 1)
+    )
+    band = Band(answer["tps"], answer["interval"]["low"], answer["interval"]["high"])
+    return StoryChart(
+        f"{result['service']}: the probes of {result['ended_at'][:10]} in their order", probes, limit, band
+    )
+
+
+def _story_label(number: int, probe: Mapping[str, Any]) -> str:
+    ending = rule_of(probe)
+    held = held_of(probe)
+    if ending == "held":
+        return f"{number}  {probe['kind']}, {held:.0f} s"
+    return f"{number}  {probe['kind']}, {held:.0f} of {probe['hold_s']:.0f} s: {ENDINGS[ending].short}"
+
+
+def rule_of(probe: Mapping[str, Any]) -> Ending:
+    """The rule that ended a probe of a result; results of the first versions hold its words only."""
+    rule: Ending = probe.get("stop_rule") or ending_of(probe["stop"])
+    return rule
+
+
+def held_of(probe: Mapping[str, Any]) -> float:
+    """Seconds for which the rate was held."""
+    took = epoch_of(probe["ended_at"]) - epoch_of(probe["started_at"])
+    return float(probe.get("held_s", min(took, probe["hold_s"])))
 
 
 def run_chart(result: Mapping[str, Any], seconds: Sequence[Mapping[str, Any]]) -> RunChart | None:

@@ -6,16 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
+from include.capacity.report.document_probes import interval_story, probes_context
 from include.capacity.report.markdown import Markdown, code, escaped
+from include.capacity.report.phrases import date, duration, minute, number, plain, pretty
 
-_KINDS = {
-    "smoke": "smoke",
-    "warm": "warm-up",
-    "ramp": "ramp",
-    "probe": "probe",
-    "soak": "soak",
-    "rest": "rest",
-}
 _VERDICTS = {
     "regression": "**Regression**",
     "improvement": "**Improvement**",
@@ -37,37 +31,26 @@ def document_context(
     """Everything the template needs, from result.json alone.
 
     Args:
-        charts: `probes`, `run`, `history` -> file beside the document; a chart that was not drawn is left out.
+        charts: `probes`, `story`, `run`, `history` -> file beside the document; a chart that was not drawn is left out.
         glossary: address of the glossary as seen from the document.
         run_folder: address of the run's folder as seen from the document: artefacts become links; None: they do not.
     """
     return {
         "result": result,
         "glossary": Markdown(glossary),
-        "charts": {name: Markdown(charts.get(name, "")) for name in ("probes", "run", "history")},
-        "date": _date(result["ended_at"]),
-        "times": f"{_minute(result['started_at'])} to {_minute(result['ended_at'])} UTC",
+        "charts": {name: Markdown(charts.get(name, "")) for name in ("probes", "story", "run", "history")},
+        "date": date(result["ended_at"]),
+        "times": f"{minute(result['started_at'])} to {minute(result['ended_at'])} UTC",
         "answer": _answer_sentence(result),
         "rests_on": _rests_on(result),
-        "transactions_per_arrival": _plain(result["transactions_per_arrival"]),
-        "resolution": _plain(result["method"]["search"]["resolution"] * 100),
-        "search": {name: _plain(value) for name, value in result["method"]["search"].items()},
+        "transactions_per_arrival": plain(result["transactions_per_arrival"]),
+        "resolution": plain(result["method"]["search"]["resolution"] * 100),
+        "search": {name: plain(value) for name, value in result["method"]["search"].items()},
         "glance": _glance(result),
         "limits": _limits(result),
         "certainty": _certainty(result),
         "comparison": _comparison(result["comparison"]),
-        "probes": [_probe_row(number, probe) for number, probe in enumerate(result["probes"], 1)],
-        "missed": [
-            (number, f"{_number(probe['commanded_tps'])} TPS", " ".join(probe["misses"]))
-            for number, probe in enumerate(result["probes"], 1)
-            if probe["sustainable"] is False and probe["kind"] != "rest"
-        ],
-        "discarded": _discarded(result),
-        "invalid": [
-            (number, f"{_number(probe['commanded_tps'])} TPS", " ".join(probe["validity"]["reasons"]))
-            for number, probe in enumerate(result["probes"], 1)
-            if probe["validity"]["status"] != "valid"
-        ],
+        **probes_context(result),
         "quality_failed": [each for each in result["data_quality"] if not each["success"]],
         "cost": _cost(result["cost"]),
         "truth": _truth(result),
@@ -92,14 +75,14 @@ def _answer_sentence(result: Mapping[str, Any]) -> str:
     conditions = _on(result)
     if answer["bound"] == "at_most":
         return (
-            f"{service} does not sustain even {_number(interval['high'] or tps)} transactions per second "
+            f"{service} does not sustain even {number(interval['high'] or tps)} transactions per second "
             f"within its SLO{conditions}."
         )
     if tps is None:
         return f"This run gives no capacity for {service}."
     least = "at least " if answer["bound"] == "at_least" else ""
     sure = "" if answer["verified"] else "probably "
-    return f"{service} {sure}sustains {least}{_number(tps)} transactions per second within its SLO{conditions}."
+    return f"{service} {sure}sustains {least}{number(tps)} transactions per second within its SLO{conditions}."
 
 
 def _on(result: Mapping[str, Any]) -> str:
@@ -116,7 +99,7 @@ def _rests_on(result: Mapping[str, Any]) -> str:
         return " ".join(result["validity"]["reasons"])
     if answer["verified"]:
         soak = _verifying_soak(result)
-        length = f" of {_duration(soak['hold_s'])}" if soak else ""
+        length = f" of {duration(soak['hold_s'])}" if soak else ""
         return f"Verified: a soak{length} at this rate met every condition of the SLO. " + _interval_sentence(answer)
     if answer["tps"] is None:
         return " ".join(answer["why"])
@@ -138,11 +121,11 @@ def _interval_sentence(answer: Mapping[str, Any]) -> str:
     interval = answer["interval"]
     low, high, level = interval["low"], interval["high"], f"{interval['level'] * 100:g} %"
     if low is not None and high is not None:
-        return f"With {level} confidence the maximum lies between {_number(low)} and {_number(high)} TPS."
+        return f"With {level} confidence the maximum lies between {number(low)} and {number(high)} TPS."
     if low is not None:
-        return f"With {level} confidence the maximum is at least {_number(low)} TPS; no upper end was found."
+        return f"With {level} confidence the maximum is at least {number(low)} TPS; no upper end was found."
     if high is not None:
-        return f"With {level} confidence the maximum is at most {_number(high)} TPS."
+        return f"With {level} confidence the maximum is at most {number(high)} TPS."
     return "There is no confidence interval."
 
 
@@ -153,18 +136,18 @@ def _glance(result: Mapping[str, Any]) -> list[tuple[str, Any]]:
         ("Maximum sustainable rate", _maximum(answer)),
         (
             f"{interval['level'] * 100:g} % interval",
-            f"{_number(interval['low'], 'unknown')} to {_number(interval['high'], 'unbounded')} TPS",
+            f"{number(interval['low'], 'unknown')} to {number(interval['high'], 'unbounded')} TPS",
         ),
         ("Verified by a soak", "yes" if answer["verified"] else "no"),
         ("Validity of the run", result["validity"]["status"]),
-        ("SLO", "; ".join(_pretty(condition["text"]) for condition in result["slo"])),
+        ("SLO", "; ".join(pretty(condition["text"]) for condition in result["slo"])),
     ]
     if during is not None:
         text = f"{during['desired']} × {environment['instance_type'] or 'unknown type'}"
         text += f" in {environment['autoscaling_group']}, {environment['region']}, scaling suspended"
         rows.append(("Measured on", text))
         if answer["tps"] is not None and answer["verified"] and during["desired"]:
-            rows.append(("Per instance", f"{_number(answer['tps'] / during['desired'])} TPS"))
+            rows.append(("Per instance", f"{number(answer['tps'] / during['desired'])} TPS"))
     if comparison is not None:
         rows.append(("Against the last accepted run", _change(comparison)))
     restored = result["restored"]
@@ -178,9 +161,9 @@ def _glance(result: Mapping[str, Any]) -> list[tuple[str, Any]]:
 
 def _maximum(answer: Mapping[str, Any]) -> str:
     if answer["tps"] is not None:
-        return ("at least " if answer["bound"] == "at_least" else "") + f"{_number(answer['tps'])} TPS"
+        return ("at least " if answer["bound"] == "at_least" else "") + f"{number(answer['tps'])} TPS"
     high = answer["interval"]["high"]
-    return "unknown" if high is None else f"below {_number(high)} TPS"
+    return "unknown" if high is None else f"below {number(high)} TPS"
 
 
 def _change(comparison: Mapping[str, Any]) -> Markdown:
@@ -199,7 +182,7 @@ def _limits(result: Mapping[str, Any]) -> list[str]:
     above = [probe for probe in failed if tps is None or probe["commanded_tps"] > tps * 1.001] or failed
     lowest = min(above, key=lambda probe: probe["commanded_tps"])
     share = lowest["achieved_tps"] / lowest["offered_tps"] if lowest["offered_tps"] else 0.0
-    rate, misses = _number(lowest["commanded_tps"]), " ".join(lowest["misses"])
+    rate, misses = number(lowest["commanded_tps"]), " ".join(lowest["misses"])
     lines = [f"At {rate} TPS the service no longer met its SLO. {misses}"]
     if share >= 0.98 and lowest["error_ratio"] < 0.005:
         lines.append(
@@ -214,7 +197,7 @@ def _limits(result: Mapping[str, Any]) -> list[str]:
     else:
         lines.append(f"It completed {share * 100:.0f} % of the offered rate: work arrived faster than it was done.")
     ceiling = max(probe["achieved_tps"] for probe in result["probes"] if probe["validity"]["status"] == "valid")
-    lines.append(f"The highest rate achieved in a valid probe, within the SLO or not, was {_number(ceiling)} TPS.")
+    lines.append(f"The highest rate achieved in a valid probe, within the SLO or not, was {number(ceiling)} TPS.")
     return lines
 
 
@@ -225,7 +208,7 @@ def _certainty(result: Mapping[str, Any]) -> list[str]:
     transactions = sum(sum(probe["errors"].values()) for probe in valid)
     lags = [probe["lag_p99_ms"] for probe in valid if probe["lag_p99_ms"] is not None]
     lines = [
-        f"{len(valid)} of {len(probes)} probes are valid; together they judged {_duration(measured)} of load "
+        f"{len(valid)} of {len(probes)} probes are valid; together they judged {duration(measured)} of load "
         f"and {transactions:,} transactions.".replace(",", " ")
     ]
     if lags:
@@ -237,7 +220,7 @@ def _certainty(result: Mapping[str, Any]) -> list[str]:
         )
     if result["transactions_per_arrival"] != 1:
         lines.append(f"One arrival (iteration of the plan) makes {result['transactions_per_arrival']:g} transactions.")
-    return [*result["answer"]["why"], *lines]
+    return [*result["answer"]["why"], *interval_story(result), *lines]
 
 
 def _comparison(comparison: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -249,8 +232,8 @@ def _comparison(comparison: Mapping[str, Any] | None) -> dict[str, Any] | None:
         interval = against["interval"]
         lines.append(
             f"The last accepted run under the same conditions ({against['run_id']}) ended on "
-            f"{_date(against['ended_at'])} with {_number(against['tps'])} TPS "
-            f"({_number(interval['low'], 'unknown')} to {_number(interval['high'], 'unbounded')})."
+            f"{date(against['ended_at'])} with {number(against['tps'])} TPS "
+            f"({number(interval['low'], 'unknown')} to {number(interval['high'], 'unbounded')})."
         )
     if comparison["intervals_overlap"] is not None:
         lines.append(
@@ -266,42 +249,6 @@ def _comparison(comparison: Mapping[str, Any] | None) -> dict[str, Any] | None:
     return {"verdict": Markdown(_VERDICTS[comparison["verdict"]]), "lines": lines}
 
 
-def _probe_row(number: int, probe: Mapping[str, Any]) -> Markdown:
-    latency = probe["latency_ms"]
-    cells = [
-        number,
-        probe["stage"],
-        _KINDS[probe["kind"]],
-        _number(probe["commanded_tps"]),
-        _number(probe["offered_tps"]),
-        _number(probe["achieved_tps"]),
-        *(_milliseconds(latency.get(name)) for name in ("p50", "p95", "p99")),
-        f"{probe['error_ratio'] * 100:.2f} %",
-        "–" if probe["lag_p99_ms"] is None else f"{probe['lag_p99_ms']:.1f}",
-        _verdict(probe),
-    ]
-    return Markdown(" | ".join(escaped(cell) for cell in cells))
-
-
-def _verdict(probe: Mapping[str, Any]) -> str:
-    if probe["validity"]["status"] != "valid":
-        return f"{probe['validity']['status']} (discarded)"
-    if probe["kind"] == "rest":
-        return "pause to recover"
-    return "sustainable" if probe["sustainable"] else "not sustainable"
-
-
-def _discarded(result: Mapping[str, Any]) -> str:
-    starts = sum(min(probe["discard_s"], probe["hold_s"]) for probe in result["probes"])
-    invalid = sum(probe["validity"]["status"] != "valid" for probe in result["probes"])
-    head = f"The first seconds of each probe ({_duration(starts)} in all) were not judged: "
-    head += "the service settles at the new rate."
-    if not invalid:
-        return f"{head} No probe was invalid."
-    plural = "probes say" if invalid > 1 else "probe says"
-    return f"{head} {invalid} {plural} nothing about the service and did not count:"
-
-
 def _cost(cost: Mapping[str, Any] | None) -> str | None:
     if cost is None:
         return None
@@ -314,38 +261,8 @@ def _truth(result: Mapping[str, Any]) -> str | None:
     truth, tps = result.get("sandbox_truth"), result["answer"]["tps"]
     if truth is None:
         return None
-    text = f"This run measured the sandbox, whose own simulation knows the truth: {_number(truth['max_tps'])} TPS."
+    text = f"This run measured the sandbox, whose own simulation knows the truth: {number(truth['max_tps'])} TPS."
     if tps is not None and truth["max_tps"]:
         off = tps / truth["max_tps"] - 1
         text += f" The answer is {abs(off) * 100:.1f} % {'below' if off < 0 else 'above'} it."
     return text
-
-
-def _plain(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:g}"
-
-
-def _pretty(text: str) -> str:
-    return text.replace("<=", "≤")
-
-
-def _number(value: float | None, unknown: str = "unknown") -> str:
-    return unknown if value is None else f"{value:.1f}".removesuffix(".0")
-
-
-def _milliseconds(value: float | None) -> str:
-    return "–" if value is None else f"{value:.0f}"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{int(seconds) // 60} min {int(seconds) % 60} s"
-
-
-def _date(iso: str) -> str:
-    return iso[:10]
-
-
-def _minute(iso: str) -> str:
-    return f"{iso[:10]} {iso[11:16]}"

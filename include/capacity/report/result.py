@@ -8,10 +8,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from include.capacity.baseline.comparison import Comparison, RunLevel
+from include.capacity.judgement.conditions import allowed_share
 from include.capacity.models import METRICS, ConditionResult, ProbeResult, Slo, SloCondition, Validity
 from include.capacity.report.codec import to_json
+from include.capacity.report.endings import ending_of
 from include.capacity.report.facts import Environment, RunFacts, Sizes
 from include.capacity.report.schema import SCHEMA_VERSION, check_result
+from include.capacity.report.story import discarded, held_s, interval_basis
 
 INTERVAL_LEVEL = 0.9  # that of `Answer`
 
@@ -25,6 +28,7 @@ def build_result(facts: RunFacts) -> dict[str, Any]:
     answer = facts.answer
     reasons = (facts.failure or "The search did not come to an answer.",)
     validity = answer.validity if answer is not None else Validity("inconclusive", reasons)
+    probes = sorted(facts.probes, key=lambda probe: probe.started_at)
     result: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "service": facts.service,
@@ -40,6 +44,7 @@ def build_result(facts: RunFacts) -> dict[str, Any]:
                 "low": None if answer is None else _rounded(answer.low),
                 "high": None if answer is None else _rounded(answer.high),
                 "level": INTERVAL_LEVEL,
+                "basis": interval_basis(answer),
             },
             "verified": answer is not None and answer.verified,
             "bound": "unknown" if answer is None else answer.bound,
@@ -48,7 +53,8 @@ def build_result(facts: RunFacts) -> dict[str, Any]:
         "validity": to_json(validity),
         "slo": [_condition(condition) for condition in facts.slo.conditions],
         "transactions_per_arrival": _rounded(facts.transactions_per_arrival),
-        "probes": [_probe(probe) for probe in sorted(facts.probes, key=lambda probe: probe.started_at)],
+        "probes": [_probe(probe) for probe in probes],
+        "discarded": discarded(probes),
         "method": {
             "search": to_json(facts.method.search),
             "limits": to_json(facts.method.limits),
@@ -182,6 +188,7 @@ def _probe(probe: ProbeResult) -> dict[str, Any]:
         "ended_at": iso_time(probe.ended_at),
         "hold_s": _rounded(probe.step.hold_s),
         "discard_s": _rounded(probe.step.discard_s),
+        "held_s": round(held_s(probe), 1),
         "measured_s": probe.measured_s,
         "commanded_tps": _rounded(probe.step.rate_tps),
         "offered_tps": _rounded(probe.offered_tps),
@@ -197,6 +204,7 @@ def _probe(probe: ProbeResult) -> dict[str, Any]:
         "sustainable": probe.sustainable,
         "misses": list(probe.misses),
         "stop": probe.stop,
+        "stop_rule": ending_of(probe.stop),
         "environment": {name: _rounded(value) for name, value in sorted(probe.environment.items())},
     }
 
@@ -210,6 +218,7 @@ def _condition_result(result: ConditionResult) -> dict[str, Any]:
         "windows_missed": result.windows_missed,
         "share": _rounded(result.share, 6),
         "share_error": _rounded(result.share_error, 6),
+        "allowed_share": _rounded(allowed_share(result.condition), 6),
     }
 
 

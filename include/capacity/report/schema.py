@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from jsonschema import Draft202012Validator
 
 from include.capacity.errors import InvalidData
 from include.capacity.models import METRICS
+from include.capacity.report.endings import ENDINGS
+from include.capacity.report.story import BASES
 
 SCHEMA_VERSION = 1
 TIME_PATTERN = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$"
@@ -61,8 +63,9 @@ def _list(description: str, items: _Schema) -> _Schema:
     return _of("array", description, items=items)
 
 
-def _object(description: str, properties: Mapping[str, _Schema], optional: tuple[str, ...] = ()) -> _Schema:
-    required = [name for name in properties if name not in optional]
+def _object(description: str, properties: Mapping[str, _Schema], optional: Iterable[str] = ()) -> _Schema:
+    later = set(optional)
+    required = [name for name in properties if name not in later]
     return _of("object", description, properties=dict(properties), required=required, additionalProperties=False)
 
 
@@ -76,14 +79,16 @@ def _nullable(schema: _Schema) -> _Schema:
     return schema | {"type": [schema["type"], "null"]}
 
 
-def _interval(description: str) -> _Schema:
+def _interval(description: str, **more: _Schema) -> _Schema:
     return _object(
         description,
         {
             "low": _nullable(_number("Lower end in TPS; null when unbounded or unknown.")),
             "high": _nullable(_number("Upper end in TPS; null when unbounded or unknown.")),
             "level": _number("Probability that the interval holds the true maximum.", maximum=1),
+            **more,
         },
+        tuple(more),
     )
 
 
@@ -98,7 +103,10 @@ def _validity(description: str) -> _Schema:
 
 
 # not in the results of the first versions, which are still read
-LATER_KEYS = ("better", "target_ms")
+LATER_KEYS = (
+    *("better", "target_ms", "share", "share_error", "allowed_share"),
+    *("basis", "held_s", "stop_rule", "discarded"),
+)
 
 _SIZES = _object(
     "Sizes of the Auto Scaling group, in instances.",
@@ -139,6 +147,7 @@ _PROBE = _object(
         "ended_at": _time("End."),
         "hold_s": _number("Planned length, in seconds."),
         "discard_s": _number("Seconds at its start that are not judged."),
+        "held_s": _number("Seconds for which the rate was held, in seconds; less than planned when a rule ended it."),
         "measured_s": _count("Seconds that were judged."),
         "commanded_tps": _number("Rate ordered from the fleet, in TPS."),
         "offered_tps": _number("Rate that the fleet's dispatchers scheduled, in TPS."),
@@ -163,14 +172,51 @@ _PROBE = _object(
                     "windows_missed": _count("Windows beyond the limit."),
                     "share": _nullable(_number("Share of the transactions that were slow, failed or unhappy.")),
                     "share_error": _nullable(_number("Standard error of the share.")),
+                    "allowed_share": _nullable(_number("The largest share within the limit; null: has no share.")),
                 },
+                LATER_KEYS,
             ),
         ),
         "validity": _validity("Whether the probe says anything about the service."),
         "sustainable": _nullable(_flag("Whether the service sustained the rate; null unless the probe is valid.")),
         "misses": _sentences("Why the rate is not sustainable; empty when it is."),
-        "stop": _text("What ended the probe."),
+        "stop": _text("What ended the probe, in the words of the rule."),
+        "stop_rule": _choice("The rule that ended it.", *ENDINGS),
         "environment": _map("What was observed of the environment, such as healthy instances.", {"type": "number"}),
+    },
+    LATER_KEYS,
+)
+
+_DISCARDED = _object(
+    "What was measured and does not count. Probes are named by their place in `probes`, from 1.",
+    {
+        "load_s": _number("Seconds of load of all probes, for comparison."),
+        "starts_s": _number("Seconds at the start of valid probes that were not judged."),
+        "rests_s": _number("Seconds at a low rate, in which the service recovered."),
+        "invalid": _list(
+            "Probes that say nothing about the service.",
+            _object(
+                "One probe.",
+                {
+                    "probe": _count("Its place.", minimum=1),
+                    "status": _choice("Why it says nothing.", "invalid", "inconclusive"),
+                    "reasons": _sentences("With evidence and cure."),
+                    "held_s": _number("Seconds of load."),
+                },
+            ),
+        ),
+        "overruled": _list(
+            "Valid probes whose outcome was not believed, for what another probe showed.",
+            _object(
+                "One probe.",
+                {
+                    "probe": _count("Its place.", minimum=1),
+                    "sustainable": _flag("How it came out."),
+                    "by": _nullable(_count("Place of the probe that overruled it; null: doubted, not tested again.")),
+                    "held_s": _number("Seconds of load."),
+                },
+            ),
+        ),
     },
 )
 
@@ -211,7 +257,9 @@ _TOP: dict[str, _Schema] = {
         "The maximum sustainable TPS.",
         {
             "tps": _nullable(_number("Transactions per second; null when nothing is known.")),
-            "interval": _interval("Confidence interval of the maximum."),
+            "interval": _interval(
+                "Confidence interval of the maximum.", basis=_choice("How the interval was made.", *BASES)
+            ),
             "verified": _flag("Whether a soak at this rate passed."),
             "bound": _choice("What the number is.", "exact", "at_least", "at_most", "unknown"),
             "why": _sentences("What it rests on."),
@@ -221,6 +269,7 @@ _TOP: dict[str, _Schema] = {
     "slo": _list("The conditions that a sustainable rate meets.", _object("One condition.", _CONDITION, LATER_KEYS)),
     "transactions_per_arrival": _number("Top-level samples that one arrival of the plan makes."),
     "probes": _list("All probes of all stages, by start.", _PROBE),
+    "discarded": _DISCARDED,
     "method": _object(
         "How it was measured.",
         {
@@ -303,7 +352,9 @@ RESULT_SCHEMA: Mapping[str, Any] = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
     "$id": f"urn:headroom:result:{SCHEMA_VERSION}",
     "title": "Result of one capacity run",
-    **_object("What Headroom found in one run. Rates are in transactions per second.", _TOP, ("sandbox_truth",)),
+    **_object(
+        "What Headroom found in one run. Rates are in transactions per second.", _TOP, ("sandbox_truth", *LATER_KEYS)
+    ),
 }
 
 

@@ -124,25 +124,27 @@ def weigh(history: Sequence[ProbeResult]) -> Evidence:
     failures = []
     doubted: Trial | None = None
     for trial in trials:
-        if trial.passed or _overruled(trial, trials):
+        if trial.passed or overruler(trial, trials) is not None:
             continue
         if doubted is None and _is_doubted(trial, trials):
             doubted = trial
         else:
             failures.append(trial)
-    passes = tuple(trial for trial in trials if trial.passed and not _voided(trial, failures))
+    passes = tuple(trial for trial in trials if trial.passed and voider(trial, failures) is None)
     return Evidence(trials, passes, tuple(failures), doubted, sum(result.load_s for result in history))
 
 
-def _overruled(failure: Trial, trials: Iterable[Trial]) -> bool:
-    """A later, at least as long test passed at this rate or a higher one."""
-    return any(
-        trial.passed
+def overruler(failure: Trial, trials: Iterable[Trial]) -> Trial | None:
+    """The first later, at least as long test that passed at this rate or a higher one."""
+    passed = (
+        trial
+        for trial in trials
+        if trial.passed
         and trial.order > failure.order
         and trial.weight >= failure.weight
         and trial.rate_tps >= failure.rate_tps
-        for trial in trials
     )
+    return next(passed, None)
 
 
 def _is_doubted(failure: Trial, trials: Sequence[Trial]) -> bool:
@@ -169,9 +171,11 @@ def _is_doubted(failure: Trial, trials: Sequence[Trial]) -> bool:
     return (marginal or contradicted) and not (retested or confirms)
 
 
-def _voided(passed: Trial, failures: Iterable[Trial]) -> bool:
-    """A believed failure at this rate or a lower one came later, or is of a longer test."""
-    return any(
-        failure.rate_tps <= passed.rate_tps and (failure.order > passed.order or failure.weight > passed.weight)
+def voider(passed: Trial, failures: Iterable[Trial]) -> Trial | None:
+    """The first believed failure at this rate or a lower one that came later, or is of a longer test."""
+    failed = (
+        failure
         for failure in failures
+        if failure.rate_tps <= passed.rate_tps and (failure.order > passed.order or failure.weight > passed.weight)
     )
+    return next(failed, None)

@@ -37,7 +37,7 @@ def test_probes_are_in_order_of_time() -> None:
     facts, _ = example_facts()
     table = probes_table(reversed(facts.probes))
     assert [(row["stage"], row["number"]) for row in table] == [(each.stage, each.number) for each in facts.probes]
-    assert table[5]["validity"] == "invalid"
+    assert table[6]["validity"] == "invalid"
 
 
 def test_the_judged_seconds_are_those_that_the_judgement_measured() -> None:

@@ -74,7 +74,7 @@ def draw_story(chart: StoryChart) -> bytes:
 def _column_look(probe: StoryProbe) -> dict[str, Any]:
     """Colour and hatching say the verdict, so that either of them is enough."""
     if probe.rest:
-        return _REST
+        return _REST | ({"hatch": _HATCHES[probe.mark]} if probe.mark == "invalid" else {})
     look: dict[str, Any] = {"facecolor": COLOURS[probe.mark], "edgecolor": "white", "linewidth": 0}
     look["hatch"] = _HATCHES[probe.mark]
     if not probe.counts:
@@ -106,8 +106,7 @@ def _story_handles(chart: StoryChart) -> list[Any]:
     loaded = [probe for probe in chart.probes if not probe.rest]
     look: dict[str, Any]
     for mark, label in MARK_LABELS.items():
-        of_mark = [probe for probe in loaded if probe.mark == mark]
-        if of_mark:
+        if any(probe.mark == mark for probe in loaded):
             look = {"facecolor": COLOURS[mark], "edgecolor": "white", "linewidth": 0, "hatch": _HATCHES[mark]}
             handles.append(Patch(**look, label=label))
     if any(not probe.counts for probe in loaded):

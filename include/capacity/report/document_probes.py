@@ -53,11 +53,12 @@ def discarded_of(result: Mapping[str, Any]) -> Mapping[str, Any]:
         known: Mapping[str, Any] = result["discarded"]
         return known
     probes = result["probes"]
-    valid = [each for each in probes if each["validity"]["status"] == "valid" and each["kind"] != "rest"]
+    valid = [each for each in probes if each["validity"]["status"] == "valid"]
+    loaded = [each for each in valid if each["kind"] != "rest"]
     return {
         "load_s": sum(held_of(each) for each in probes),
-        "starts_s": sum(min(each["discard_s"], max(held_of(each) - each["measured_s"], 0.0)) for each in valid),
-        "rests_s": sum(held_of(each) for each in probes if each["kind"] == "rest"),
+        "starts_s": sum(min(each["discard_s"], max(held_of(each) - each["measured_s"], 0.0)) for each in loaded),
+        "rests_s": sum(held_of(each) for each in valid if each["kind"] == "rest"),
         "invalid": [
             {"probe": place, **each["validity"], "held_s": held_of(each)}
             for place, each in enumerate(probes, 1)

@@ -192,7 +192,7 @@ _DISCARDED = _object(
     {
         "load_s": _number("Seconds of load of all probes, for comparison."),
         "starts_s": _number("Seconds at the start of valid probes that were not judged."),
-        "rests_s": _number("Seconds at a low rate, in which the service recovered."),
+        "rests_s": _number("Seconds of valid rests at a low rate, in which the service recovered."),
         "invalid": _list(
             "Probes that say nothing about the service.",
             _object(

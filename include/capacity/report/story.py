@@ -47,7 +47,9 @@ def discarded(probes: Sequence[ProbeResult]) -> dict[str, Any]:
     return {
         "load_s": _sum(held_s(probe) for probe in probes),
         "starts_s": _sum(min(probe.step.discard_s, max(held_s(probe) - probe.measured_s, 0.0)) for probe in counted),
-        "rests_s": _sum(held_s(probe) for probe in probes if probe.step.kind == "rest"),
+        "rests_s": _sum(
+            held_s(probe) for probe in probes if probe.step.kind == "rest" and probe.validity.status == "valid"
+        ),
         "invalid": [
             {
                 "probe": place,
@@ -74,7 +76,7 @@ def _overruled(probes: Sequence[ProbeResult]) -> list[dict[str, Any]]:
             if by is None:
                 continue
         else:
-            by = overruler(trial, evidence.trials)
+            by = overruler(trial, evidence.passes) or overruler(trial, evidence.trials)  # better one that stands
             if by is None and trial is not evidence.doubted:
                 continue
         rows.append(

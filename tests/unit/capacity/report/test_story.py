@@ -104,20 +104,22 @@ def test_what_did_not_count_and_what_overruled_it() -> None:
         result("probe", 100, False, hold_s=14),  # doubted: the later soak passed at this rate
         result("rest", 30, True, hold_s=3),
         result("probe", 110, None, hold_s=14),
+        result("rest", 30, None, hold_s=4),
         result("probe", 110, True, hold_s=14),  # voided: the longer test failed
         result("soak", 100, True, hold_s=60),
         result("soak", 108, False, hold_s=60),
     ]
     found = discarded(probes)
     assert [(row["probe"], row["sustainable"], row["by"]) for row in found["overruled"]] == [
-        (3, False, 6),
-        (6, True, 8),
+        (3, False, 8),
+        (7, True, 9),
     ]
     assert [(row["probe"], row["reasons"], row["held_s"]) for row in found["invalid"]] == [
-        (5, ["the generator was late"], 14)
+        (5, ["the generator was late"], 14),
+        (6, ["the generator was late"], 4),
     ]
     assert found["load_s"] == sum(probe.load_s for probe in probes)
-    assert found["rests_s"] == 3
+    assert found["rests_s"] == 3  # no second is told twice
 
 
 def test_a_doubt_that_was_never_settled_is_told() -> None:

@@ -114,6 +114,8 @@ def _story_handles(chart: StoryChart) -> list[Any]:
         handles.append(Patch(**look, label="overruled by another test"))
     if any(probe.rest for probe in chart.probes):
         handles.append(Patch(**_REST, label="rest: the service recovers"))
+    if any(probe.rest and probe.mark == "invalid" for probe in chart.probes):
+        handles.append(Patch(**_REST, hatch=_HATCHES["invalid"], label="rest that says nothing"))
     if any(probe.soak for probe in chart.probes):
         rim: dict[str, Any] = {"color": "white", "marker": "o", "markeredgecolor": INK, "markersize": 9}
         handles.append(Line2D([], [], linestyle="none", label="soak (long hold)", **rim))

@@ -1,15 +1,20 @@
-"""Reads back from the store what every shard recorded, and compares it with what was reported and judged live."""
+"""Reads back from the store what every shard recorded, and compares it with what was reported and judged live.
+
+`validate` does it for every run; `python -m include.pipeline.reconciling SERVICE RUN_ID` by hand.
+"""
 
 from __future__ import annotations
 
+import argparse
 import io
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from typing import BinaryIO, cast
 
-from include.capacity.errors import InvalidData
+from include.capacity.errors import HeadroomError, InvalidData
 from include.capacity.jtl.bulk import aggregate_jtl
 from include.capacity.jtl.bulk_table import SecondTable
 from include.capacity.jtl.layout import JtlOptions
@@ -30,7 +35,8 @@ from include.capacity.protocol import (
     results_part,
     shard_folder,
 )
-from include.pipeline.run_folder import RunFolder
+from include.pipeline.installation import Installation
+from include.pipeline.run_folder import RunFolder, folder_of_run
 from include.pipeline.run_plan import STAGES
 from include.store.artefacts import ArtefactStore
 
@@ -61,6 +67,31 @@ def reconcile_run(folder: RunFolder, shards: int) -> Reconciliation:
     if all(each.state == "equal" for each in fleet):
         probes = [reconcile_probe(probe.stage, probe.number, folder.seconds_of(probe), recorded) for probe in valid]
     return Reconciliation(tuple(fleet), tuple(probes))
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit status: 0 all is equal, 1 something differs or is missing, 2 wrong input."""
+    parser = argparse.ArgumentParser(
+        prog="python -m include.pipeline.reconciling",
+        description="Compares what JMeter recorded with what was reported and judged, for one stored run.",
+        epilog="Exit status: 0 equal; 1 something differs or is missing; 2 wrong input. HEADROOM_ARTEFACTS: the store.",
+    )
+    parser.add_argument("service", help="name of the service profile, such as checkout")
+    parser.add_argument("run_id", help="the DAG run's id as the UI shows it")
+    arguments = parser.parse_args(argv)
+    try:
+        folder = folder_of_run(Installation.from_environment().store(), arguments.service, arguments.run_id)
+        found = reconcile_run(folder, folder.plan().profile.load.fleet.shards)
+    except HeadroomError as error:
+        print(error, file=sys.stderr)
+        return 2
+    for each in found.shards:
+        print(f"shard {each.shard}: {each.reported:>9,} reported, {each.recorded:>9,} recorded: {each.state}")
+    for probe in found.probes:
+        print(f"{probe.stage} {probe.number}: {probe.judged:>9,} judged, {probe.recorded:>9,} recorded: {probe.state}")
+    told = [each.told for each in found.shards if each.told] + [each.told for each in found.probes if each.told]
+    print("\n".join(told) or "What was recorded, reported and judged is the same.")
+    return 1 if told else 0
 
 
 def reconcile_fleet(
@@ -130,3 +161,7 @@ class _Parts(io.RawIOBase):
         room[:size] = self._part[:size]
         self._part = self._part[size:]
         return size
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -11,6 +11,7 @@ import ctypes
 import hashlib
 import importlib.util
 import os
+import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -44,6 +45,8 @@ class Kernel:
         import llvmlite
         import llvmlite.binding as llvm
 
+        if sys.byteorder != "little":
+            raise ImportError("the kernel reads digits in the order of little-endian processors")
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
         processor = (llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten())

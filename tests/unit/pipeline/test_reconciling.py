@@ -14,8 +14,10 @@ from include.capacity.models import ValidityLimits
 from include.capacity.protocol import Counters, GeneratorHealth, ShardReport, report_path, results_part
 from include.expectations.columns import RunTables
 from include.pipeline import reconciling
+from include.pipeline.installation import SERVICES
 from include.pipeline.reconciling import Reconciliation, reconcile_fleet, reconcile_run
 from include.pipeline.run_folder import RunFolder
+from include.pipeline.run_plan import resolve, save
 from include.pipeline.validating import validate_run
 from include.store.artefacts import ArtefactStore
 from tests.unit.capacity.examples import result, second
@@ -141,3 +143,30 @@ def test_a_probe_that_was_judged_on_something_else_fails_by_name(
     found = judged_run(store, completed=completed, rows_judged=rows_judged)
     met = outcomes(found)["probes_match_results"]
     assert (met[0], told in met[1]) == (False, True), met
+
+
+def test_a_stored_run_can_be_compared_by_hand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HEADROOM_ARTEFACTS", str(tmp_path))
+    plan = resolve(
+        (SERVICES / "checkout.yaml").read_text(encoding="utf-8"),
+        "checkout.yaml",
+        {},
+        dag_id="capacity_weekly__checkout",
+        run_id="manual__1",
+        mode="weekly",
+        started_at="2026-08-03T03:00:00+00:00",
+    )
+    store = RunFolder.of("checkout", "manual__1").store
+    save(plan, store)
+    judged_run(store)
+    assert reconciling.main(["checkout", "manual__1"]) == 0
+    output = capsys.readouterr().out
+    assert "shard 1:       500 reported,       500 recorded: equal" in output
+    assert "search 0:       284 judged,       286 recorded: equal" in output
+    store.write(results_part(0, INCARNATION, 0), gzip.compress(HEADER + rows(0, 501)))
+    assert reconciling.main(["checkout", "manual__1"]) == 1
+    assert "home (ok): 500 reported, 501 recorded" in capsys.readouterr().out
+    assert reconciling.main(["checkout", "manual__2"]) == 2
+    assert "is no run" in capsys.readouterr().err

@@ -42,7 +42,7 @@ class Changer:
         """Makes every resource's changes in order, waits until all have come about, and looks if they still hold."""
         wanted: list[tuple[Entry, Resource, dict[str, Value]]] = []
         for resource in resources:
-            entry = self.entry_of(resource)
+            entry = self._journal.entry_of(resource)
             steps = resource.steps(patiently(resource.read, self._sleep))
             wanted.append((entry, resource, {name: value for step in steps for name, value in step.items()}))
             for step in steps:
@@ -53,16 +53,6 @@ class Changer:
             now = patiently(resource.read, self._sleep)
             for name in (name for name, value in fields.items() if now.get(name) != value):
                 raise GuardRefused(_conflict(entry, name, now.get(name), entry.before(name), fields[name]))
-
-    def entry_of(self, resource: Resource) -> Entry:
-        reference = resource.reference()
-        for entry in self._journal.entries:
-            if entry.reference == reference:
-                return entry
-        raise GuardRefused(
-            f"The journal {self._journal.url} has no snapshot of the {resource.title}: it was opened for another "
-            "profile. Restore the run, and start a new one."
-        )
 
     def change(self, entry: Entry, resource: Resource, fields: Fields) -> None:
         """Gives fields these values. What has them already is not touched.

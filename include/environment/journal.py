@@ -139,7 +139,7 @@ class Journal:
         """
         if self.phase == "open":
             return
-        self.require_not_late(began_at)
+        self.require_not_late(began_at, run)
         if self.phase == "closed":  # cleared by a person before the restore came to its end: the first values count
             self._append("reopened", {}, allowed=("closed",))
             return
@@ -151,10 +151,21 @@ class Journal:
             snapshots.append({**resource.reference(), "title": resource.title, "snapshot": fields})
         self._append("opened", {"run": dict(run), "resources": snapshots}, allowed=("none", "concluded"))
 
-    def require_not_late(self, began_at: float) -> None:
+    def entry_of(self, resource: Resource) -> Entry:
+        """What the journal knows of a resource. Raises GuardRefused when it was opened without it."""
+        reference = resource.reference()
+        for entry in self.entries:
+            if entry.reference == reference:
+                return entry
+        raise GuardRefused(
+            f"The journal {self.url} has no snapshot of the {resource.title}: it was opened for another profile. "
+            "Restore the run, and start a new one."
+        )
+
+    def require_not_late(self, began_at: float, run: Mapping[str, str]) -> None:
         """Raises GuardRefused when the run was restored since `began_at`, in seconds since 1970."""
         if self.phase in ("closed", "concluded") and began_at <= self.closed_at:
-            raise GuardRefused(_late(self.run))
+            raise GuardRefused(_late(run))
 
     def require_open(self) -> None:
         """Raises GuardRefused when the run is being restored, or was, by now."""

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from include.capacity.errors import GuardRefused
 from include.environment.changing import Changer
 from include.environment.journal import Journal
+from include.environment.resource import Value
 from include.environment.restoring import Report, Restorer
 from include.pipeline.environment import Environment
 from include.pipeline.environment_lock import claim_of, held_message, release, take
@@ -66,7 +67,7 @@ def open_journal(
     Raises GuardRefused when another run holds the environment, or the run was restored since the task began.
     """
     began_at = time.time() if began_at is None else began_at
-    Journal.read(folder, sleep=sleep).require_not_late(began_at)
+    Journal.read(folder, sleep=sleep).require_not_late(began_at, run)
     lock = EnvironmentLock(environment, root, run)
     lock.take()
     root.create(marker_path(run), json.dumps(dict(run), sort_keys=True).encode(), durable=True)
@@ -78,6 +79,18 @@ def open_journal(
             lock.release()
         raise
     return journal
+
+
+def planned_changes(environment: Environment, journal: Journal) -> dict[str, dict[str, list[Value]]]:
+    """Resource -> field -> [value in the snapshot, value during the run], of what prescaling is going to change."""
+    plan: dict[str, dict[str, list[Value]]] = {}
+    for resource in environment.resources.changed():
+        entry = journal.entry_of(resource)
+        wanted = {name: value for step in resource.steps(entry.snapshot) for name, value in step.items()}
+        plan[entry.title] = {
+            name: [entry.snapshot[name], value] for name, value in wanted.items() if entry.snapshot[name] != value
+        }
+    return plan
 
 
 def marker_path(run: Mapping[str, str]) -> str:

@@ -6,8 +6,7 @@ import argparse
 import logging
 import sys
 
-import airflow  # noqa: F401  its start puts the plugins folder on the path
-
+import include.pipeline.command_line  # noqa: F401  (first: it makes the rest importable)
 from include.capacity.errors import GuardRefused, HeadroomError, NotReady
 from include.environment.restoring import Report, Restorer
 from include.environment.table import table

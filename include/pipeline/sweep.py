@@ -7,6 +7,7 @@ import logging
 import sys
 from typing import get_args
 
+import include.pipeline.command_line  # noqa: F401  (first: it makes the rest importable)
 from include.capacity.errors import ConfigError, HeadroomError
 from include.capacity.profile import ServiceProfile, load_profile
 from include.pipeline.installation import SERVICES, Installation

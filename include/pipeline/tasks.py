@@ -140,9 +140,10 @@ def check(service: str) -> dict[str, Any]:
 
 @translated
 def journal(service: str) -> dict[str, Any]:
-    """The undo record, before any change; and the environment is taken for this run."""
+    """The undo record, before any change; and the environment is taken for this run. Returns what is to change."""
     from include.pipeline import checks
     from include.pipeline.environment import Environment
+    from include.pipeline.environment_journal import planned_changes
 
     plan, folder = _this_run(service)
     environment = Environment.of(plan.profile)
@@ -153,7 +154,11 @@ def journal(service: str) -> dict[str, Any]:
     checks.check_blackouts(plan.profile, datetime.now(UTC))
     checks.check_account(environment)
     journal = _open_journal(plan, folder, environment)
-    return {"journal": journal.url, **{entry.title: dict(entry.snapshot) for entry in journal.entries}}
+    planned = planned_changes(environment, journal)
+    for title, changes in planned.items():
+        told = ", ".join(f"{name} from {before} to {ours}" for name, (before, ours) in changes.items())
+        log.info("%s: %s", title, told or "nothing is to change")
+    return {"journal": journal.url, "changes": planned}
 
 
 def _note_approval(folder: RunFolder) -> None:

@@ -273,7 +273,6 @@ class World:
                 self.endpoint.foreign(order["name"])
             elif order["do"] == "look":
                 with self.endpoint._lock:
-                    self.endpoint.settle()
                     answer = {
                         "settings": state.settings(),
                         "running": state.running(),

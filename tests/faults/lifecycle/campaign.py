@@ -147,9 +147,14 @@ class Campaign:
         if case.way == "retry":
             self._retry(case, folder, server, tasks, verdict)
         elif tasks.stopped:
-            self._restore(folder, "hand", Orders(), verdict)
+            restoring = self._start_restore(folder, "hand", Orders(stop_at=case.stop_again_at))
+            restored = restoring.wait()
             self._continue(tasks)
-            self._judge_claim("the process that was stopped", server, "", verdict)
+            if restoring.stopped:
+                restoring.go_on()
+                restored = restoring.wait()
+            if restored is not None and restored.status == 0:
+                self._judge_claim("the restore, with a task that goes on late,", server, "", verdict)
         if case.kill_again_at is not None:
             self._start_restore(folder, case.way, Orders(kill_at=case.kill_again_at)).wait()
             verdict.injected += 1
@@ -182,6 +187,7 @@ class Campaign:
     def _judge_claim(self, who: str, server: Server, said: str, verdict: Verdict) -> None:
         looked = server.look()
         wrong = judging.judge_settings(self._world.pristine, looked["settings"], looked["events"], said)
+        wrong += self._judge_running(looked)
         verdict.problems += [f"{who} says that all is restored, but {one}" for one in wrong]
 
     def _continue(self, tasks: Process) -> None:
@@ -215,8 +221,7 @@ class Campaign:
         settings = looked["settings"]
         verdict.unseen = sum(change.unseen for change in judging.foreign_changes(events))
         verdict.problems += judging.judge_settings(self._world.pristine, settings, events, said)
-        if settings == self._world.pristine and looked["running"] != self._world.at_rest:
-            verdict.problems.append(f"what runs is {looked['running']} and was {self._world.at_rest}")
+        verdict.problems += self._judge_running(looked)
         if settings == self._world.pristine and "Not equal" in said:
             verdict.problems.append(f"everything is as before, but the restore says: {_end(said)}")
         if settings != self._world.pristine and "foreign" not in {event["who"] for event in events}:
@@ -229,6 +234,12 @@ class Campaign:
         verdict.twice = judging.changes_made_twice(events)
         if case.at_once == 1 and case.stop_at is None:  # of two processes at once each may have looked before the other
             verdict.problems += verdict.twice
+
+    def _judge_running(self, looked: dict[str, Any]) -> list[str]:
+        """A restore waits until what runs is as before, too."""
+        if looked["settings"] != self._world.pristine or looked["running"] == self._world.at_rest:
+            return []
+        return [f"what runs is {looked['running']} and was {self._world.at_rest}"]
 
     def _judge_repeated(self, folder: Path, server: Server, before: dict[str, Any], verdict: Verdict) -> None:
         self._start_restore(folder, "hand", Orders()).wait()

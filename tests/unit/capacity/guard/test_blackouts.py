@@ -65,14 +65,22 @@ def test_instants_enclose_what_the_clock_shows(moment: datetime, zone: str) -> N
     assert shown(first_instant(local, place), zone) == local == shown(last_instant(local, place), zone)
 
 
-@given(st.datetimes(datetime(2026, 1, 1), datetime(2027, 12, 31)), st.sampled_from(ZONES))
-def test_a_skipped_time_is_the_moment_of_the_change(local: datetime, zone: str) -> None:
-    local, place = local.replace(microsecond=0), ZoneInfo(zone)
-    first = first_instant(local, place)
-    if shown(first, zone) == local:
-        return
-    assert last_instant(local, place) == first
-    assert shown(first, zone) > local > shown(first - timedelta(seconds=1), zone)
+@pytest.mark.parametrize(
+    ("zone", "skipped", "minutes", "change"),
+    [
+        ("Europe/Berlin", "2026-03-29T02:00", 60, "2026-03-29T01:00"),
+        ("America/New_York", "2026-03-08T02:00", 60, "2026-03-08T07:00"),
+        ("Australia/Lord_Howe", "2026-10-04T02:00", 30, "2026-10-03T15:30"),
+        ("Pacific/Apia", "2011-12-30T00:00", 24 * 60, "2011-12-30T10:00"),  # the day that was not
+    ],
+)
+@given(data=st.data())
+def test_a_skipped_time_is_the_moment_of_the_change(
+    data: st.DataObject, zone: str, skipped: str, minutes: int, change: str
+) -> None:
+    seconds = data.draw(st.integers(0, 60 * minutes - 1))
+    local, place = datetime.fromisoformat(skipped) + timedelta(seconds=seconds), ZoneInfo(zone)
+    assert first_instant(local, place) == last_instant(local, place) == at(change)
 
 
 @given(weekly, moments, st.sampled_from(ZONES))

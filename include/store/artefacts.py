@@ -89,11 +89,12 @@ class ArtefactStore:
         of the machine once this returns."""
         target = self._path(path)
         with self._told("created", path):
+            folder = posixpath.dirname(target)
+            grown = _made(folder) if self._local else ""  # a file in the way of a folder is no object that exists
             try:
                 if not self._local:
                     self._fs.pipe_file(target, data, mode="create")
                     return True
-                os.makedirs(posixpath.dirname(target), exist_ok=True)
                 temporary = self._temporary(target)
                 try:
                     with open(temporary, "wb") as file:
@@ -102,6 +103,8 @@ class ArtefactStore:
                             file.flush()
                             os.fsync(file.fileno())
                     os.link(temporary, target)  # unlike a rename it fails if there is one
+                    if durable:
+                        _sync_names(folder, grown)
                 finally:
                     _remove_if_there(temporary)
             except FileExistsError:
@@ -189,6 +192,28 @@ class ArtefactStore:
     def _temporary(target: str) -> str:
         folder, name = posixpath.split(target)
         return f"{folder}/.tmp-{uuid.uuid4().hex[:12]}-{name}"
+
+
+def _made(folder: str) -> str:
+    """Makes a folder, and those above it, where they are missing; returns the lowest one that was there."""
+    there = folder
+    while not os.path.isdir(there):
+        there = posixpath.dirname(there)
+    os.makedirs(folder, exist_ok=True)
+    return there
+
+
+def _sync_names(folder: str, up_to: str) -> None:
+    """A new name survives a crash only once its folder is on the disk as well, and so on upwards."""
+    while True:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        if folder == up_to:
+            return
+        folder = posixpath.dirname(folder)
 
 
 def _remove_if_there(path: str) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import fsspec
 import pytest
+from moto.server import ThreadedMotoServer
 
 from include.capacity.errors import GuardRefused, InvalidData, StoreError
 from include.environment.journal import Journal
@@ -159,3 +161,28 @@ def test_events_are_plain_objects_with_a_schema(folder: ArtefactStore) -> None:
     assert event["resources"] == [
         {"kind": "thing", "name": "thing", "title": "thing", "snapshot": {"size": 1, "on": True}}
     ]
+
+
+def test_a_journal_on_s3_keeps_the_same_promises() -> None:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    options = {"key": "sandbox", "secret": "sandbox", "client_kwargs": {"endpoint_url": f"http://{host}:{port}"}}
+    try:
+        fsspec.filesystem("s3", **options).mkdir("artefacts")
+        folder = ArtefactStore.open("s3://artefacts/root", **options).below("checkout/manual__1")
+        assert Journal.read(folder).phase == "none"
+        first = opened(folder)
+        second = Journal.read(folder)
+        first.intend(first.entries[0], {"size": (1, 2)})
+        second.intend(second.entries[0], {"on": (True, False)})
+        assert set(Journal.read(folder).entries[0].records) == {"size", "on"}
+        ending = Journal.read(folder)
+        ending.close()
+        with pytest.raises(GuardRefused):
+            first.done(first.entries[0], ["size"])
+        ending.conclude(settled=True, report={"equal": True})
+        assert folder.names("journal") == [f"{number:06d}.json" for number in range(5)]
+        assert Journal.read(folder).settled
+    finally:
+        server.stop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import fsspec
@@ -114,3 +115,26 @@ def test_any_error_of_a_file_system_is_a_store_error(tmp_path: Path) -> None:
     for call in calls:
         with pytest.raises(StoreError, match="no route"):
             call()
+
+
+def test_what_is_created_durably_is_on_the_disk_with_its_name_and_those_of_its_new_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.readlink(f"/proc/self/fd/{descriptor}")))
+    store = ArtefactStore.open(str(tmp_path))
+    assert store.create("runs/one/journal/000000.json", b"x", durable=True)
+    assert ".tmp-" in synced[0]
+    assert synced[1:] == [f"{tmp_path}/{name}".rstrip("/") for name in ("runs/one/journal", "runs/one", "runs", "")]
+    synced.clear()
+    assert store.create("runs/one/journal/000001.json", b"x", durable=True)
+    assert synced[1:] == [f"{tmp_path}/runs/one/journal"]
+    synced.clear()
+    assert store.create("runs/other", b"x")
+    assert synced == []
+
+
+def test_a_file_in_the_way_of_a_folder_is_not_read_as_an_object_that_exists(tmp_path: Path) -> None:
+    (tmp_path / "journal").write_text("")
+    with pytest.raises(StoreError, match="cannot be created"):
+        ArtefactStore.open(str(tmp_path)).create("journal/000000.json", b"x")

@@ -90,7 +90,7 @@ class FaultyEndpoint:
         with self._lock:
             self.faults, self.calls, self._random = faults, 0, random.Random(faults.seed)
 
-    def settle(self, steps: int = 20) -> None:
+    def settle(self, steps: int = 40) -> None:
         for _ in range(steps):
             self._plant.step()
 

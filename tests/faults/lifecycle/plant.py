@@ -18,6 +18,7 @@ from sandbox.plant.reconciler import Reconciler
 from sandbox.plant.targets import TargetSync
 
 BOOT_STEPS = 2
+DRAIN_STEPS = 14  # more than the calls that a restore makes behind its last change: who does not wait is found out
 
 
 class MemoryProcess:
@@ -56,20 +57,26 @@ class MemoryBalancer:
 
     def __init__(self) -> None:
         self._states: dict[str, str] = {}
+        self._draining: dict[str, int] = {}
 
     def view(self) -> BalancerView:
+        self._draining = {name: left - 1 for name, left in self._draining.items() if left > 1}
         servers = {
-            name: ServerStatus(state, "L7OK", "200", 0, 0, (0, 0, 0, 0), 0) for name, state in self._states.items()
+            name: ServerStatus(state, "L7OK", "200", int(name in self._draining), 0, (0, 0, 0, 0), 0)
+            for name, state in self._states.items()
         }
         return BalancerView(servers, 0)
 
     def add(self, name: str, address: str, check: HealthCheck) -> None:
         self._states[name] = "UP"
 
-    ready = add
+    def ready(self, name: str) -> None:
+        self._states[name] = "UP"
+        self._draining.pop(name, None)
 
     def drain(self, name: str) -> None:
         self._states[name] = "DRAIN"
+        self._draining[name] = DRAIN_STEPS
 
     def stop(self, name: str) -> None:
         self._states[name] = "MAINT"

@@ -1,6 +1,6 @@
 """What a search is measured on: a system, its truth, and the bounds that the search is given.
 
-The bounds are drawn so that they do not give the truth away: the upper one lies 2 to 8 times above it, the lower one
+The bounds are drawn so that they do not give the truth away: the upper one lies 1.4 to 5 times above it, the lower one
 at 2 to 12 % of it.
 """
 
@@ -16,7 +16,7 @@ from tests.simulators.fleet import SimulatedFleet
 from tests.simulators.running import Running
 from tests.simulators.systems import System, draw
 
-UPPER, LOWER = (2.0, 8.0), (0.02, 0.12)  # of the truth
+UPPER, LOWER = (1.4, 5.0), (0.02, 0.12)  # of the truth
 LOWEST, HIGHEST = 15.0, 5000.0  # systems with a truth outside are left out
 
 

@@ -17,9 +17,9 @@ from include.capacity.search.evidence import SOAK, Evidence, Trial
 from include.capacity.search.excess import excess
 from include.capacity.search.steps import StepMaker
 
-SHORT_BIAS = 0.98  # what short probes overstate on average
+SHORT_BIAS = 0.985  # what short probes overstate on average
 CLOSED = 1.03  # the limit is not expected farther above the highest pass
-UNSTEADY_SOAK = 1.5  # so many times longer is the soak of a service that does less at times than at others
+UNSTEADY_SOAK = 1.25  # so many times longer is the soak of a service that does less at times than at others
 SAFE_SOAK, SAFE_BACKOFF = 1.5, 0.985  # how much longer, and lower, a safe search soaks
 MAX_FAILED_SOAKS = 8
 EASE = -1.0  # logits: a soak whose share was so far below the allowance was passed with ease

@@ -177,7 +177,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--mode", default="default", help="default, safe, or both with a comma")
     parser.add_argument("--peers", type=int, default=1, help="0 leaves the peers out")
-    parser.add_argument("--upper", default="", help="upper bounds of 2:8 times the truth, drawn; that is the default")
+    parser.add_argument("--upper", default="", help="upper bounds of 1.4:5 times the truth, drawn; that is the default")
     parser.add_argument(
         "--prior", default="", help="give ours a prior of 0.9:1.1 times the truth, drawn; no prior without"
     )

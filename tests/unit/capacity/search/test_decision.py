@@ -315,12 +315,15 @@ def test_no_budget_at_all() -> None:
 
 
 def test_a_prior_shortens_the_search() -> None:
-    _, without = play(passes_below(150))
-    answer, history = play(passes_below(150), replace(SETTINGS, prior_tps=150.0))
-    assert history[0].step.kind == "warm"
-    assert sum(each.load_s for each in history) < sum(each.load_s for each in without) - 10
-    assert answer.tps is not None
-    assert 0.945 * 150 <= answer.tps <= 150
+    spent = {True: 0.0, False: 0.0}
+    for truth in (110.0, 150.0, 270.0, 410.0, 550.0):
+        for known in spent:
+            answer, history = play(passes_below(truth), replace(SETTINGS, prior_tps=truth if known else None))
+            assert history[0].step.kind == ("warm" if known else "ramp")
+            assert answer.tps is not None
+            assert 0.945 * truth <= answer.tps <= truth
+            spent[known] += sum(each.load_s for each in history)
+    assert spent[True] < spent[False] - 5 * 5
 
 
 @pytest.mark.parametrize("prior", [0.1, 15.0, 70.0, 350.0, 599.0, 5000.0])
